@@ -1,0 +1,76 @@
+"""One loop of one StickyService: observe, plan, execute, write the status. Level-triggered and idempotent."""
+
+from collections.abc import Callable
+from enum import Enum
+
+from stickyrouting.apply.execute import execute
+from stickyrouting.apply.observe import observe
+from stickyrouting.apply.ports import Ports
+from stickyrouting.apply.registry import Raw
+from stickyrouting.apply.status import previous_conditions, tell_transitions, write_status
+from stickyrouting.model.errors import InvalidSpec
+from stickyrouting.model.observed import Key, Observed
+from stickyrouting.model.plan import Outcome, Plan
+from stickyrouting.model.spec import parse_spec
+from stickyrouting.planner import loop
+from stickyrouting.planner.conditions import is_programmed, live_proxies
+from stickyrouting.planner.status import make_status
+
+
+class Next(Enum):
+    """When the next loop is due if nothing wakes it: soon (something is in the making), later, or never."""
+
+    SOON = "soon"
+    RETRY = "retry"
+    IDLE = "idle"
+    GONE = "gone"
+
+
+async def reconcile(key: Key, ports: Ports, wake: Callable[[], None]) -> Next:
+    """Run one loop; errors of the API while the status is written are raised as :class:`StickyError`."""
+    body = ports.registry.get(key)
+    if body is None or body["metadata"].get("deletionTimestamp"):
+        return Next.GONE
+    observed = observe(body, ports)
+    now = ports.clock.epoch_ms()
+    plan, outcome = await _act(body, observed, ports, now)
+    desired = outcome.desired or observed.desired
+    version = desired.version if desired else 0
+    ports.agents.refresh((p.pod for p in live_proxies(observed)), version, wake)
+    await _tell(key, observed, (plan, outcome), ports)
+    if outcome.failure or outcome.foreign:
+        return Next.RETRY
+    return Next.SOON if outcome.unbound or _behind(observed, version) else Next.IDLE
+
+
+async def _act(body: Raw, observed: Observed, ports: Ports, now: int) -> tuple[Plan, Outcome]:
+    try:
+        spec = parse_spec(body)
+    except InvalidSpec as error:
+        return loop.refuse(error), Outcome(desired=observed.desired)
+    plan = loop.plan(spec, observed, now)
+    _reserve(plan, observed, ports)
+    return plan, await execute(plan, spec, observed, ports)
+
+
+def _reserve(plan: Plan, observed: Observed, ports: Ports) -> None:
+    """Remember the ids just planned before anything is awaited: another loop must not plan them again."""
+    namespace = observed.identity.key.namespace
+    planned = [bind.server_id for bind in plan.binds] + list(plan.record.book.values() if plan.record else ())
+    highest = max([ports.memory.highest_ids.get(namespace, 0), *planned])
+    ports.memory.highest_ids[namespace] = highest
+
+
+async def _tell(key: Key, observed: Observed, done: tuple[Plan, Outcome], ports: Ports) -> None:
+    body = ports.registry.get(key)
+    if body is None or body["metadata"]["uid"] != observed.identity.uid:
+        return
+    plan, outcome = done
+    before = previous_conditions(body)
+    status = make_status(observed, plan, outcome, before, ports.clock.epoch_ms())
+    if await write_status(body, status, ports):
+        await tell_transitions(observed.identity, before, status.conditions, ports)
+
+
+def _behind(observed: Observed, version: int) -> bool:
+    return any(not is_programmed(p, version) for p in live_proxies(observed))

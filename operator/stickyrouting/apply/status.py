@@ -1,0 +1,75 @@
+"""The status: one writer, once per loop, only if it changed; one event for each transition."""
+
+import datetime as dt
+import logging
+
+import msgspec
+
+from stickyrouting.apply.ports import Ports
+from stickyrouting.apply.registry import Raw
+from stickyrouting.kube.events import Event, EventType
+from stickyrouting.model import names
+from stickyrouting.model.errors import StickyError
+from stickyrouting.model.observed import Identity
+from stickyrouting.model.status import Condition, Status
+
+log = logging.getLogger(__name__)
+
+
+def previous_conditions(body: Raw) -> tuple[Condition, ...]:
+    """Return the conditions that stand in a body; unreadable ones count as absent."""
+    found = (body.get("status") or {}).get("conditions") or []
+    try:
+        return msgspec.convert(found, type=tuple[Condition, ...])
+    except msgspec.ValidationError:
+        return ()
+
+
+async def write_status(body: Raw, status: Status, ports: Ports) -> bool:
+    """Write the status if it differs from the one that stands; return whether it was written."""
+    content = msgspec.to_builtins(status)
+    if content == (body.get("status") or {}):
+        return False
+    meta = body["metadata"]
+    manifest = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]},
+        "status": content,
+    }
+    ports.registry.upsert(await ports.kube.apply_status(manifest))
+    return True
+
+
+async def tell_transitions(
+    owner: Identity, before: tuple[Condition, ...], after: tuple[Condition, ...], ports: Ports
+) -> None:
+    """Post one event for each condition that became true, became false, or is false for another reason."""
+    known = {condition.type: condition for condition in before}
+    for condition in after:
+        old = known.get(condition.type)
+        turned = old is None or old.status != condition.status
+        if turned or (condition.status == "False" and old is not None and old.reason != condition.reason):
+            await _post(owner, condition, ports)
+
+
+async def _post(owner: Identity, condition: Condition, ports: Ports) -> None:
+    event = Event(
+        regarding={
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "namespace": owner.key.namespace,
+            "name": owner.key.name,
+            "uid": owner.uid,
+        },
+        type=EventType.NORMAL if condition.status == "True" else EventType.WARNING,
+        reason=condition.reason,
+        note=f"{condition.type}: {condition.message}"[:1024],
+        action="Reconcile",
+        instance=names.MANAGED_BY,
+    )
+    moment = dt.datetime.fromtimestamp(ports.clock.epoch_ms() / 1000, tz=dt.UTC)
+    try:
+        await ports.kube.create_event(event, moment)
+    except StickyError as error:
+        log.warning("event %s of %s was not posted: %s", condition.reason, owner.key, error)

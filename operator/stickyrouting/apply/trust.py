@@ -1,0 +1,72 @@
+"""Where the authority is kept, and the operator's own end of every connection to an agent."""
+
+import base64
+import datetime as dt
+import os
+import ssl
+import tempfile
+from typing import Any
+
+from stickyrouting.apply.authority import Authority, Leaf, load_authority, new_authority
+from stickyrouting.kube.client import Kube
+from stickyrouting.model import names
+from stickyrouting.model.errors import Changed, StickyError
+from stickyrouting.model.keys import CERTIFICATE_FILE, PRIVATE_KEY_FILE
+
+Manifest = dict[str, Any]
+
+
+async def ensure_authority(kube: Kube, namespace: str, name: str, now: dt.datetime) -> Authority:
+    """Return the authority kept in Secret ``name``; makes it if there is none. Two makers agree on the first."""
+    found = await kube.get("v1", "Secret", namespace, name)
+    if found is None:
+        fresh = new_authority(now)
+        try:
+            await kube.create(_secret(namespace, name, fresh.export()))
+        except Changed:
+            found = await kube.get("v1", "Secret", namespace, name)
+        else:
+            return fresh
+    if found is None:
+        raise StickyError(f"Secret {namespace}/{name} vanished while it was read; starting again")
+    return _load(found)
+
+
+def client_context(authority: Authority, now: dt.datetime) -> ssl.SSLContext:
+    """Return the TLS context of the operator towards agents: its own fresh leaf, trust in the authority alone."""
+    leaf = authority.issue(names.OPERATOR_IDENTITY, now)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cadata=authority.pem.decode())
+    descriptor, path = tempfile.mkstemp(prefix="sticky-leaf-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(leaf.certificate + leaf.private_key)
+        context.load_cert_chain(path)
+    finally:
+        os.unlink(path)
+    return context
+
+
+def _secret(namespace: str, name: str, leaf: Leaf) -> Manifest:
+    data = {CERTIFICATE_FILE: leaf.certificate, PRIVATE_KEY_FILE: leaf.private_key}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"namespace": namespace, "name": name},
+        "data": {file: base64.b64encode(content).decode() for file, content in data.items()},
+    }
+
+
+def _load(secret: Manifest) -> Authority:
+    data = secret.get("data") or {}
+    meta = secret["metadata"]
+    try:
+        leaf = Leaf(base64.b64decode(data[CERTIFICATE_FILE]), base64.b64decode(data[PRIVATE_KEY_FILE]))
+        return load_authority(leaf)
+    except (KeyError, ValueError) as error:
+        raise StickyError(
+            f"Secret {meta['namespace']}/{meta['name']} does not hold a certificate authority"
+            f" ({type(error).__name__}); delete it and restart the operator to get a new one"
+        ) from None

@@ -1,0 +1,159 @@
+"""What the leader runs: caches, one task per StickyService, kopf's watch, the sweep."""
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from stickyrouting.apply.agents import Agents
+from stickyrouting.apply.authority import Authority
+from stickyrouting.apply.caches import Caches
+from stickyrouting.apply.children import forget
+from stickyrouting.apply.ports import Clock, Ports
+from stickyrouting.apply.reconcile import Next, reconcile
+from stickyrouting.apply.registry import Registry, key_of
+from stickyrouting.apply.trust import client_context, ensure_authority
+from stickyrouting.controller.handlers import make_registry
+from stickyrouting.controller.settings import Settings, kopf_settings
+from stickyrouting.controller.sweep import sweep_forever
+from stickyrouting.controller.tasks import Tasks
+from stickyrouting.kube.client import Kube
+from stickyrouting.metrics import operator_table as table
+from stickyrouting.metrics.table import Metrics
+from stickyrouting.model.errors import Unreachable
+from stickyrouting.model.observed import Key
+from stickyrouting.watch.connection import Connection
+
+Scope = str | None
+log = logging.getLogger(__name__)
+
+
+def system_clock() -> Clock:
+    """Return the machine's clocks."""
+    return Clock(epoch_ms=lambda: time.time_ns() // 1_000_000, monotonic=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a leader is given: connections to the API server for watches and calls, kopf's credentials, metrics."""
+
+    settings: Settings
+    connection: Connection
+    kube: Kube
+    credentials: Callable[[], kopf.ConnectionInfo]
+    metrics: Metrics
+
+
+class Leader:
+    """Looks after all StickyServices of its namespaces (or of all) until cancelled."""
+
+    def __init__(self, given: Surroundings, authority: Authority, clock: Clock) -> None:
+        self._given = given
+        self._registry = Registry()
+        moment = dt.datetime.fromtimestamp(clock.epoch_ms() / 1000, tz=dt.UTC)
+        self._agents = Agents(client_context(authority, moment), clock.monotonic)
+        scopes: tuple[Scope, ...] = given.settings.namespaces or (None,)
+        self._ports = {scope: self._make_ports(authority, clock) for scope in scopes}
+        self._tasks = Tasks(self._loop)
+
+    def _make_ports(self, authority: Authority, clock: Clock) -> Ports:
+        return Ports(
+            kube=self._given.kube,
+            caches=Caches(),
+            registry=self._registry,
+            agents=self._agents,
+            authority=authority,
+            clock=clock,
+            proxy_image=self._given.settings.proxy_image,
+        )
+
+    async def run(self) -> None:
+        """Run until cancelled or until kopf's watch ends; a part that dies ends the whole."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                helpers = self._start_caches(group)
+                await asyncio.gather(*(ports.caches.wait_synced() for ports in self._ports.values()))
+                log.info("caches are filled")
+                helpers += [
+                    group.create_task(sweep_forever(scope, ports, self._tasks))
+                    for scope, ports in self._ports.items()
+                ]
+                await self._watch()
+                for helper in helpers:
+                    helper.cancel()
+        finally:
+            await self._tasks.close()
+            await self._agents.close()
+
+    def _start_caches(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        started = []
+        for scope, ports in self._ports.items():
+            ports.caches.subscribe(self._tasks.wake, self._wake_service)
+            reflectors = ports.caches.reflectors(self._given.connection, scope)
+            started += [group.create_task(reflector.run()) for reflector in reflectors]
+        return started
+
+    async def _watch(self) -> None:
+        namespaces = self._given.settings.namespaces
+        await kopf.operator(
+            registry=make_registry(self._on_event, self._given.credentials),
+            settings=kopf_settings(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        )
+
+    def _on_event(self, gone: bool, body: Mapping[str, Any]) -> None:  # noqa: FBT001 - kopf's own distinction
+        key = key_of(body)
+        if gone:
+            self._registry.remove(key, body["metadata"]["uid"])
+            self._end(key)
+        else:
+            self._registry.upsert(body)
+            self._tasks.start(key)
+        self._given.metrics.set(table.OBJECTS, len(self._registry.known()))
+        self._wake_service(
+            key.namespace, str(((body.get("spec") or {}).get("service") or {}).get("name", ""))
+        )
+
+    def _end(self, key: Key) -> None:
+        if self._registry.get(key) is None:
+            self._tasks.end(key)
+            forget(key.namespace, key.name, self._ports_of(key))
+
+    def _wake_service(self, namespace: str, service: str) -> None:
+        for key in self._registry.naming(namespace, service):
+            self._tasks.wake(key)
+
+    def _ports_of(self, key: Key) -> Ports:
+        return self._ports[None] if None in self._ports else self._ports[key.namespace]
+
+    async def _loop(self, key: Key, wake: Callable[[], None]) -> Next:
+        started = time.monotonic()
+        due = await reconcile(key, self._ports_of(key), wake)
+        self._given.metrics.count(table.LOOPS, next=due.value)
+        self._given.metrics.observe(table.LOOP_DURATION, time.monotonic() - started)
+        return due
+
+
+async def lead(given: Surroundings) -> None:
+    """Act as the leader until cancelled; waits for the API server as long as it takes."""
+    clock = system_clock()
+    authority = await _authority(given, clock)
+    await Leader(given, authority, clock).run()
+
+
+async def _authority(given: Surroundings, clock: Clock) -> Authority:
+    settings = given.settings
+    while True:
+        moment = dt.datetime.fromtimestamp(clock.epoch_ms() / 1000, tz=dt.UTC)
+        try:
+            return await ensure_authority(given.kube, settings.namespace, settings.authority_name, moment)
+        except Unreachable as error:
+            log.warning("the certificate authority can't be read yet: %s", error)
+            await asyncio.sleep(error.after)

@@ -1,0 +1,75 @@
+"""The sweep: what watches can miss. Once a minute the StickyServices are listed live."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from stickyrouting.apply.ports import Ports
+from stickyrouting.apply.registry import key_of
+from stickyrouting.controller.tasks import Tasks
+from stickyrouting.kube.client import PodPatch
+from stickyrouting.model import names
+from stickyrouting.model.errors import Changed, NotFound, StickyError
+from stickyrouting.model.objects import Pod
+from stickyrouting.model.observed import Key
+from stickyrouting.planner.endpoints import holders
+
+INTERVAL_SECONDS = 60.0
+log = logging.getLogger(__name__)
+
+
+async def sweep_forever(scope: str | None, ports: Ports, tasks: Tasks) -> None:
+    """Sweep one namespace, or all (None), until cancelled; a failed sweep is repeated with the next."""
+    while True:
+        try:
+            await sweep(scope, ports, tasks)
+        except StickyError as error:
+            log.warning("sweep: %s; trying again in %.0f s", error, INTERVAL_SECONDS)
+        await asyncio.sleep(INTERVAL_SECONDS)
+
+
+async def sweep(scope: str | None, ports: Ports, tasks: Tasks) -> None:
+    """End the tasks of StickyServices that are gone, start missing ones, free pods that nobody holds."""
+    before = {
+        key: ports.registry.get(key) for key in ports.registry.known() if scope in {None, key.namespace}
+    }
+    listed = {key_of(body): body for body in await ports.kube.list(names.API_VERSION, names.KIND, scope)}
+    for key, body in before.items():
+        if key not in listed and body is not None:
+            ports.registry.remove(key, body["metadata"]["uid"])
+            tasks.end(key)
+    for key, body in listed.items():
+        ports.registry.upsert(body)
+        if key not in tasks.known():
+            tasks.start(key)
+    await _free_pods(ports, lambda key: key in listed or ports.registry.get(key) is not None)
+    ports.agents.forget({pod.metadata.uid for pod in ports.caches.pods.values()})
+
+
+async def _free_pods(ports: Ports, exists: Callable[[Key], bool]) -> None:
+    for pod in _held(ports.caches.pods.values()):
+        namespace = pod.metadata.namespace
+        kept = tuple(holder for holder in holders(pod) if exists(Key(namespace, holder)))
+        if kept != holders(pod):
+            await _free(pod, kept, ports)
+
+
+def _held(pods: Iterable[Pod]) -> list[Pod]:
+    return [pod for pod in pods if names.ANNOTATION_HELD_BY in pod.metadata.annotations]
+
+
+async def _free(pod: Pod, kept: tuple[str, ...], ports: Ports) -> None:
+    """Take a pod from holders that are gone; the last one takes the label and the server id with it."""
+    gone = not kept
+    annotations = {names.ANNOTATION_HELD_BY: None if gone else ",".join(kept)}
+    patch = PodPatch(
+        namespace=pod.metadata.namespace,
+        name=pod.metadata.name,
+        resource_version=pod.metadata.resource_version,
+        labels={names.LABEL_HOLD: None} if gone else {},
+        annotations={**annotations, names.ANNOTATION_SERVER_ID: None} if gone else annotations,
+    )
+    try:
+        ports.caches.pods.upsert(await ports.kube.patch_pod(patch))
+    except (Changed, NotFound):
+        return

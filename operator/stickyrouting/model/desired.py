@@ -1,0 +1,93 @@
+"""What a proxy shall do: the typed content of the ConfigMap ``NAME-sticky``, written by the operator, read by agents.
+
+It holds facts, never HAProxy text, so that a newer operator does not change the file under older proxies.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from stickyrouting.model.errors import InvalidDesired
+
+DESIRED_KEY = "desired.json"
+
+
+class EndpointState(StrEnum):
+    """How an endpoint takes part: ``Ready`` takes new sessions, the others only keep theirs."""
+
+    READY = "Ready"
+    UNREADY = "Unready"
+    DRAINING = "Draining"
+
+
+class _Wire(msgspec.Struct, frozen=True, rename="camel", omit_defaults=False):
+    """Base of the wire structs: camelCase names; unknown fields are ignored, so that old agents read newer states."""
+
+
+class Address(_Wire, frozen=True):
+    """A host (IPv4 or IPv6 literal) and a TCP port."""
+
+    address: str
+    port: int
+
+
+class Endpoint(_Wire, frozen=True):
+    """One life of a pod behind the Service; ``id`` is its identity on every proxy and is never reused."""
+
+    id: int
+    name: str
+    address: str
+    port: int
+    state: EndpointState
+
+
+class Timeouts(_Wire, frozen=True):
+    """HAProxy's timeouts in milliseconds."""
+
+    connect: int = 2_000
+    client: int = 60_000
+    server: int = 60_000
+    tunnel: int = 3_600_000
+    queue: int = 5_000
+
+
+class HealthCheck(_Wire, frozen=True):
+    """The proxy's own check of each endpoint: TCP connect, or ``GET path`` if a path is given."""
+
+    path: str | None = None
+    interval_ms: int = 1_000
+    fall: int = 3
+    rise: int = 1
+
+
+class Desired(_Wire, frozen=True):
+    """The whole desired state of the proxies of one StickyService.
+
+    ``version`` grows with every change: max(epoch milliseconds, last version + 1). ``fallback`` is the Service's own
+    address, for requests without a live binding when no endpoint of the list can serve.
+    """
+
+    version: int
+    namespace: str
+    name: str
+    cookie_name: str
+    idle_seconds: int
+    absolute_seconds: int
+    termination_grace_seconds: int
+    fallback: Address | None = None
+    timeouts: Timeouts = Timeouts()
+    health_check: HealthCheck = HealthCheck()
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+def encode_desired(desired: Desired) -> bytes:
+    """Return the canonical JSON of a desired state: equal values give equal bytes."""
+    return msgspec.json.encode(desired)
+
+
+def decode_desired(data: bytes | str) -> Desired:
+    """Parse a desired state; raises :class:`InvalidDesired` with the place of the fault."""
+    try:
+        return msgspec.json.decode(data, type=Desired)
+    except msgspec.DecodeError as error:
+        raise InvalidDesired(f"{DESIRED_KEY}: {error}") from error

@@ -1,0 +1,55 @@
+"""Everything that one loop has read: the only input of the planner besides spec and time."""
+
+import msgspec
+
+from stickyrouting.model.desired import Desired
+from stickyrouting.model.objects import EndpointSlice, Pod, Service
+from stickyrouting.model.report import Report
+
+
+class Key(msgspec.Struct, frozen=True, order=True):
+    """Which StickyService: namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A StickyService as others see it: which object it is, how old, and which Service it names."""
+
+    key: Key
+    uid: str
+    generation: int
+    created: str
+    service: str
+
+
+class ProxyView(msgspec.Struct, frozen=True):
+    """One proxy pod, with what its agent reported; ``silence`` says why there is no report."""
+
+    pod: Pod
+    report: Report | None = None
+    silence: str = ""
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """One StickyService and its surroundings, as read at one moment.
+
+    ``pods`` are by UID. ``desired`` is the last desired state that was written, ``book`` the recorded server ids of
+    addresses without a pod, ``highest_id`` the highest server id seen in the namespace. ``replicas`` is what the
+    proxy Deployment asks for now, if it exists.
+    """
+
+    identity: Identity
+    rivals: tuple[Identity, ...] = ()
+    service: Service | None = None
+    slices: tuple[EndpointSlice, ...] = ()
+    pods: dict[str, Pod] = {}
+    desired: Desired | None = None
+    book: dict[str, int] = {}
+    highest_id: int = 0
+    replicas: int | None = None
+    proxies: tuple[ProxyView, ...] = ()

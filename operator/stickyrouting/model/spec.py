@@ -1,0 +1,79 @@
+"""What a user asks for: the spec of a StickyService, parsed once.
+
+What the schema leaves out (number of proxies, resources, how long sessions live) is decided by the constants
+below and never written back.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from stickyrouting.model.duration import Duration, parse_duration
+from stickyrouting.model.errors import InvalidSpec
+from stickyrouting.model.spec_fields import (
+    PodPlacement,
+    PodTemplate,
+    Proxy,
+    ProxyService,
+    Resources,
+    StickySpec,
+)
+from stickyrouting.model.spec_rules import first_fault
+
+__all__ = [
+    "ABSOLUTE_SECONDS",
+    "AGENT_RESOURCES",
+    "DEFAULT_REPLICAS",
+    "HAPROXY_RESOURCES",
+    "IDLE_SECONDS",
+    "PodPlacement",
+    "PodTemplate",
+    "Proxy",
+    "ProxyService",
+    "Resources",
+    "StickySpec",
+    "parse_spec",
+    "to_manifest",
+]
+
+IDLE_SECONDS: Final = 1_800
+ABSOLUTE_SECONDS: Final = 43_200
+DEFAULT_REPLICAS: Final = 2
+HAPROXY_RESOURCES: Final = Resources(requests={"cpu": "100m", "memory": "128Mi"}, limits={"memory": "512Mi"})
+AGENT_RESOURCES: Final = Resources(requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "256Mi"})
+
+
+def parse_spec(raw: Mapping[str, Any]) -> StickySpec:
+    """Return the spec of a StickyService (the whole object, as the API server gives it).
+
+    The API server has checked it already, under the CRD that is installed; everything is checked again, for
+    that may be an older one. Raises :class:`InvalidSpec`: the first fault's field and what to do about it.
+    """
+    try:
+        spec = msgspec.convert(raw.get("spec", {}), StickySpec, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise InvalidSpec(*_locate(str(error))) from None
+    fault = first_fault(str(raw["metadata"]["name"]), spec)
+    if fault is not None:
+        raise InvalidSpec(fault.field_path, fault.message)
+    return spec
+
+
+def to_manifest(value: msgspec.Struct) -> dict[str, Any]:
+    """Return a part of the spec as Kubernetes writes it: camelCase, without what is not set."""
+    manifest: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value, enc_hook=str))
+    return manifest
+
+
+def _decode(kind: type[Any], value: Any) -> Any:
+    """Read the one type that msgspec does not know; its error becomes a ``ValidationError`` with the path."""
+    if kind is Duration and isinstance(value, str):
+        return parse_duration(value)
+    raise ValueError(f"expected a duration in quotes, such as 30s, got {type(value).__name__}")
+
+
+def _locate(error: str) -> tuple[str, str]:
+    """Split msgspec's ``message - at `$.path``` into the field's path below the object and the message."""
+    message, _, place = error.partition(" - at `$")
+    return f"spec{place.rstrip('`')}", message.replace("`", "")

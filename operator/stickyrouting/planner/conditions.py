@@ -1,0 +1,117 @@
+"""The conditions of a StickyService: what holds, since when, and if not, what to do."""
+
+from stickyrouting.model.desired import EndpointState
+from stickyrouting.model.observed import Observed, ProxyView
+from stickyrouting.model.plan import Outcome, Plan, Reason, Verdict, no, yes
+from stickyrouting.model.report import HaproxyState
+from stickyrouting.model.status import Condition
+
+PROGRAM_GRACE_MS = 3_000
+
+
+def judge(observed: Observed, plan: Plan, outcome: Outcome, now_ms: int) -> dict[str, Verdict]:
+    """Return the verdict of every condition type, in the order in which status lists them."""
+    programmed = _programmed(observed, plan, outcome, now_ms)
+    return {
+        "Accepted": plan.accepted,
+        "ResolvedRefs": plan.resolved,
+        "Programmed": programmed,
+        "Ready": _ready(observed, plan, programmed),
+    }
+
+
+def to_conditions(
+    verdicts: dict[str, Verdict], previous: tuple[Condition, ...], generation: int, now: str
+) -> tuple[Condition, ...]:
+    """Return the conditions; the transition time of one whose status did not change is kept."""
+    before = {condition.type: condition for condition in previous}
+    return tuple(_condition(kind, v, before.get(kind), generation, now) for kind, v in verdicts.items())
+
+
+def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: str) -> Condition:
+    status = "True" if verdict.holds else "False"
+    since = before.last_transition_time if before and before.status == status else now
+    return Condition(kind, status, verdict.reason, verdict.message, generation, since)
+
+
+def is_programmed(view: ProxyView, version: int) -> bool:
+    """True if the proxy reports the version in force in every worker of a HAProxy that serves."""
+    report = view.report
+    return report is not None and report.version >= version and report.haproxy.state is HaproxyState.READY
+
+
+def live_proxies(observed: Observed) -> tuple[ProxyView, ...]:
+    """Return the proxies that are neither terminating nor ended."""
+    return tuple(p for p in observed.proxies if not p.pod.metadata.deletion_timestamp and not p.pod.ended)
+
+
+def _programmed(observed: Observed, plan: Plan, outcome: Outcome, now_ms: int) -> Verdict:
+    if outcome.foreign:
+        return no(
+            Reason.NOT_OWNED,
+            f"{', '.join(outcome.foreign)} exists and does not belong to this StickyService; it is left untouched:"
+            f" rename or delete it, or choose another name than {observed.identity.key.name}",
+        )
+    if outcome.failure:
+        return no(Reason.WRITE_FAILED, outcome.failure)
+    desired = outcome.desired or observed.desired
+    if desired is None:
+        return no(Reason.PENDING, "waiting for a valid spec and its Service")
+    return _proxies_follow(observed, desired.version, now_ms)
+
+
+def _proxies_follow(observed: Observed, version: int, now_ms: int) -> Verdict:
+    live = live_proxies(observed)
+    if not live:
+        return no(Reason.NO_PROXIES, "no proxy pod is running yet")
+    behind = [p for p in live if not is_programmed(p, version)]
+    if not behind:
+        return yes(Reason.PROGRAMMED, f"all proxies serve the current endpoint list ({len(live)})")
+    done = len(live) - len(behind)
+    settled = now_ms - version > PROGRAM_GRACE_MS
+    if done == 0 or settled:
+        first = behind[0]
+        why = first.silence or "has not applied the current endpoint list yet"
+        message = (
+            f"{done} of {len(live)} proxies serve the current endpoint list; {first.pod.metadata.name} {why}"
+        )
+        harmless = done > 0 and _starting(behind)
+        return (yes if harmless else no)(Reason.PROXIES_BEHIND, message)
+    return yes(Reason.PROGRAMMED, f"{done} of {len(live)} proxies serve the current endpoint list")
+
+
+def _starting(behind: list[ProxyView]) -> bool:
+    """True if all that lag are pods not ready yet: they get no traffic, so nothing is wrongly programmed."""
+    return all(not p.pod.ready for p in behind)
+
+
+def _ready(observed: Observed, plan: Plan, programmed: Verdict) -> Verdict:
+    """Return the first objection of an ordered chain of checks, or that all is well."""
+    objections = (
+        _unless(plan.accepted, Reason.NOT_ACCEPTED),
+        _unless(plan.resolved, Reason.NOT_RESOLVED),
+        _unless(programmed, Reason.NOT_PROGRAMMED),
+        _endpoints_missing(observed, plan),
+        _proxies_missing(observed),
+    )
+    return next((o for o in objections if o is not None), yes(Reason.READY, "sessions are kept"))
+
+
+def _unless(verdict: Verdict, reason: Reason) -> Verdict | None:
+    return None if verdict.holds else no(reason, verdict.message)
+
+
+def _endpoints_missing(observed: Observed, plan: Plan) -> Verdict | None:
+    service, count = observed.identity.service, len(plan.endpoints)
+    if not count:
+        hint = "check its selector and that its pods run"
+        return no(Reason.NO_ENDPOINTS, f"Service {service} has no endpoints; {hint}")
+    if not any(e.state is EndpointState.READY for e in plan.endpoints):
+        return no(Reason.NO_READY_ENDPOINTS, f"none of the {count} endpoints of Service {service} is ready")
+    return None
+
+
+def _proxies_missing(observed: Observed) -> Verdict | None:
+    if any(p.pod.ready for p in live_proxies(observed)):
+        return None
+    return no(Reason.NO_READY_PROXIES, "no proxy pod is ready yet")

@@ -1,0 +1,66 @@
+"""The next desired state of the proxies: what the spec and the endpoint list say, and its version."""
+
+import msgspec
+
+from stickyrouting.model import names
+from stickyrouting.model.desired import Address, Desired, Endpoint, HealthCheck, Timeouts
+from stickyrouting.model.observed import Observed
+from stickyrouting.model.plan import Target
+from stickyrouting.model.spec import ABSOLUTE_SECONDS, IDLE_SECONDS, StickySpec
+
+
+def next_desired(
+    spec: StickySpec, observed: Observed, target: Target, endpoints: tuple[Endpoint, ...], now_ms: int
+) -> Desired:
+    """Return the desired state; the last one itself if nothing but the version would differ.
+
+    The version is above every version that was ever written or that a proxy reports, so that a deleted ConfigMap or
+    a clock that jumped back can't make proxies refuse it.
+    """
+    last = observed.desired
+    key = observed.identity.key
+    content = Desired(
+        version=last.version if last else 0,
+        namespace=key.namespace,
+        name=key.name,
+        cookie_name=cookie_name(spec, observed),
+        idle_seconds=IDLE_SECONDS,
+        absolute_seconds=ABSOLUTE_SECONDS,
+        termination_grace_seconds=spec.proxy.termination_grace_period.seconds,
+        fallback=Address(target.fallback_ip, target.port) if target.fallback_ip else None,
+        timeouts=_timeouts(spec),
+        health_check=_health_check(spec),
+        endpoints=endpoints,
+    )
+    if content == last:
+        return last
+    reported = max((p.report.version for p in observed.proxies if p.report), default=0)
+    return msgspec.structs.replace(content, version=max(now_ms, content.version + 1, reported + 1))
+
+
+def cookie_name(spec: StickySpec, observed: Observed) -> str:
+    """Return the name of the session cookie in force."""
+    key = observed.identity.key
+    return spec.affinity.cookie.name or names.cookie_name(key.namespace, key.name)
+
+
+def without(desired: Desired, unbound: tuple[str, ...]) -> Desired:
+    """Return the desired state without the endpoints of pods that could not be given their id."""
+    kept = tuple(e for e in desired.endpoints if e.name not in unbound)
+    return msgspec.structs.replace(desired, endpoints=kept)
+
+
+def _timeouts(spec: StickySpec) -> Timeouts:
+    wanted = spec.proxy.timeouts
+    return Timeouts(
+        connect=wanted.connect.milliseconds,
+        client=wanted.client.milliseconds,
+        server=wanted.server.milliseconds,
+        tunnel=wanted.tunnel.milliseconds,
+        queue=wanted.queue.milliseconds,
+    )
+
+
+def _health_check(spec: StickySpec) -> HealthCheck:
+    wanted = spec.proxy.health_check
+    return HealthCheck(wanted.path, wanted.interval.milliseconds, wanted.fall, wanted.rise)

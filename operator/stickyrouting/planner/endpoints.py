@@ -1,0 +1,186 @@
+"""The endpoint list: which lives of pods take part, in which state, under which server id.
+
+An endpoint is one life of a pod: pod UID plus the restarts of the containers that declare the target port (if none
+does: of all regular containers). Its id stands in the pod's annotation, so that the pod itself is the record and the
+list only a view. Invariant: an id is never given to a second life, and no pod is listed before it carries its id and
+the hold label.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from stickyrouting.model import names
+from stickyrouting.model.desired import Endpoint, EndpointState
+from stickyrouting.model.objects import Pod, SliceConditions, SliceEndpoint
+from stickyrouting.model.observed import Observed
+from stickyrouting.model.plan import BindPod, RecordAddresses, Target
+
+EPOCH_2025 = 1_735_689_600
+MAX_ID = 2**31 - 3
+_STATE_RANK = {EndpointState.READY: 0, EndpointState.UNREADY: 1, EndpointState.DRAINING: 2}
+
+
+class ServerId(msgspec.Struct, frozen=True):
+    """The record on a pod: its id, and the restart count for which it holds."""
+
+    id: int
+    restarts: int
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """An address that the Service lists; ``pod`` is None for an address without a pod."""
+
+    address: str
+    port: int
+    state: EndpointState
+    pod: Pod | None
+
+
+class EndpointPlan(msgspec.Struct, frozen=True):
+    """The endpoint list and what must be recorded before the proxies may see it."""
+
+    endpoints: tuple[Endpoint, ...]
+    binds: tuple[BindPod, ...]
+    record: RecordAddresses | None
+
+
+def parse_server_id(text: str | None) -> ServerId | None:
+    """Parse the annotation ``<id>/<restarts>``; anything else counts as absent."""
+    head, _, tail = (text or "").partition("/")
+    if not (head.isdecimal() and tail.isdecimal() and 0 < int(head) <= MAX_ID):
+        return None
+    return ServerId(int(head), int(tail))
+
+
+def restarts(pod: Pod, port: int) -> int:
+    """Count in-place restarts of the containers that hold the sessions behind ``port``."""
+    declaring = {c.name for c in pod.spec.containers if any(p.container_port == port for p in c.ports)}
+    regular = {c.name for c in pod.spec.containers}
+    watched = declaring or regular
+    return sum(s.restart_count for s in pod.status.container_statuses if s.name in watched)
+
+
+def plan_endpoints(observed: Observed, target: Target, now_seconds: int) -> EndpointPlan:
+    """Return the endpoint list of the Service, with the pods and addresses that need a new id first."""
+    fresh = _fresh_ids(observed, now_seconds)
+    endpoints: list[Endpoint] = []
+    binds: list[BindPod] = []
+    book: dict[str, int] = {}
+    for candidate in sorted(_unique(_candidates(observed, target)), key=_order):
+        if candidate.pod is None:
+            place = authority(candidate.address, candidate.port)
+            book[place] = observed.book.get(place) or next(fresh)
+            endpoints.append(_endpoint(candidate, place, book[place]))
+            continue
+        bind = _bind(candidate.pod, candidate.port, observed.identity.key.name, fresh)
+        if bind.resource_version:
+            binds.append(bind)
+        endpoints.append(_endpoint(candidate, bind.pod_name, bind.server_id))
+    record = RecordAddresses(book) if book != observed.book else None
+    return EndpointPlan(tuple(endpoints), tuple(binds), record)
+
+
+def authority(address: str, port: int) -> str:
+    """Return ``address:port``, with brackets around an IPv6 address (RFC 3986)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _endpoint(candidate: Candidate, name: str, server_id: int) -> Endpoint:
+    return Endpoint(server_id, name, candidate.address, candidate.port, candidate.state)
+
+
+def _order(candidate: Candidate) -> tuple[str, str, str, int]:
+    meta = candidate.pod.metadata if candidate.pod else None
+    created = (meta.creation_timestamp or "") if meta else ""
+    return (created, meta.name if meta else "", candidate.address, candidate.port)
+
+
+def _fresh_ids(observed: Observed, now_seconds: int) -> Iterator[int]:
+    fresh = max(now_seconds - EPOCH_2025, observed.highest_id + 1, 1)
+    while fresh <= MAX_ID:
+        yield fresh
+        fresh += 1
+    raise OverflowError(
+        "server ids are used up: the clock or an annotation stickyrouting.io/server-id is wrong"
+    )
+
+
+def holders(pod: Pod) -> tuple[str, ...]:
+    """Return the StickyServices that a pod is held by, in the order written on it."""
+    text = pod.metadata.annotations.get(names.ANNOTATION_HELD_BY, "")
+    return tuple(part for part in text.split(",") if part)
+
+
+def _bind(pod: Pod, port: int, holder: str, fresh: Iterator[int]) -> BindPod:
+    """Return the record that a pod must carry; without a resource version if it carries it already."""
+    count = restarts(pod, port)
+    recorded = parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
+    current = recorded is not None and recorded.restarts == count
+    held_by = holders(pod)
+    labelled = pod.metadata.labels.get(names.LABEL_HOLD) == "true"
+    complete = current and labelled and holder in held_by
+    return BindPod(
+        pod_name=pod.metadata.name,
+        pod_uid=pod.metadata.uid,
+        resource_version="" if complete else pod.metadata.resource_version,
+        server_id=recorded.id if recorded is not None and current else next(fresh),
+        restarts=count,
+        held_by=tuple(sorted({*held_by, holder})),
+    )
+
+
+def _unique(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
+    """Return each life once: the better state wins when two slices list it during a change."""
+    best: dict[str, Candidate] = {}
+    for candidate in candidates:
+        life = candidate.pod.metadata.uid if candidate.pod else authority(candidate.address, candidate.port)
+        known = best.get(life)
+        if known is None or _STATE_RANK[candidate.state] < _STATE_RANK[known.state]:
+            best[life] = candidate
+    return best.values()
+
+
+def _candidates(observed: Observed, target: Target) -> Iterator[Candidate]:
+    family = target.ip_families[0] if target.ip_families else None
+    for piece in observed.slices:
+        if piece.address_type == "FQDN" or (family is not None and piece.address_type != family):
+            continue
+        ports = [
+            p.port
+            for p in piece.ports or ()
+            if (p.name or "") == target.port_name and p.protocol in {None, "TCP"}
+        ]
+        if not ports or ports[0] is None:
+            continue
+        for listed in piece.endpoints or ():
+            candidate = _candidate(listed, ports[0], observed.pods)
+            if candidate is not None:
+                yield candidate
+
+
+def _candidate(listed: SliceEndpoint, port: int, pods: dict[str, Pod]) -> Candidate | None:
+    if not listed.addresses or not _is_address(listed.addresses[0]):
+        return None
+    if listed.target_ref is None or listed.target_ref.kind != "Pod":
+        return Candidate(listed.addresses[0], port, _state(listed.conditions, None), None)
+    pod = pods.get(listed.target_ref.uid)
+    if pod is None or pod.ended:
+        return None
+    return Candidate(listed.addresses[0], port, _state(listed.conditions, pod), pod)
+
+
+def _state(conditions: SliceConditions, pod: Pod | None) -> EndpointState:
+    leaving = pod is not None and pod.metadata.deletion_timestamp is not None
+    if conditions.terminating or leaving:
+        return EndpointState.DRAINING
+    return EndpointState.UNREADY if conditions.ready is False else EndpointState.READY
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
