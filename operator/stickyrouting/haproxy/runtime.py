@@ -1,0 +1,104 @@
+"""HAProxy's sockets: one connection per command, to the current worker or, through the master, to each worker."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeVar
+
+from stickyrouting.haproxy.command import Command
+from stickyrouting.haproxy.map_commands import AddToMap, CommitMap, PrepareMap
+from stickyrouting.haproxy.process_commands import ShowProc, Worker
+from stickyrouting.model.errors import Unreachable
+from stickyrouting.render.maps import MapEntry
+
+T = TypeVar("T")
+TIMEOUT_SECONDS = 5.0
+PORTION_BYTES = 8_000
+_NO_TARGET = "Can't find the target"
+
+
+class RuntimeClient:
+    """Sends commands to one worker. Every method raises Unreachable if HAProxy does not answer in time."""
+
+    def __init__(self, path: str, timeout: float = TIMEOUT_SECONDS, prefix: str = "") -> None:
+        self._path = path
+        self._timeout = timeout
+        self._prefix = prefix
+
+    async def run(self, command: Command[T]) -> T:
+        """Send one command and return its answer, parsed; raises CommandRefused, AnswerUnreadable."""
+        answer = await self._exchange(f"{self._prefix}{command.text}\n")
+        if self._prefix and answer.startswith(_NO_TARGET):
+            raise Unreachable(f"haproxy has no worker {self._prefix.strip()}")
+        return command.parse(answer)
+
+    async def replace_map(self, path: str, entries: Sequence[MapEntry]) -> None:
+        """Put a whole new content of a map into force in one step."""
+        version = await self.run(PrepareMap(path))
+        for portion in _portions(entries):
+            await self.run(AddToMap(path, version, portion))
+        await self.run(CommitMap(path, version))
+
+    async def _exchange(self, text: str) -> str:
+        try:
+            async with asyncio.timeout(self._timeout):
+                reader, writer = await asyncio.open_unix_connection(self._path)
+                try:
+                    writer.write(text.encode())
+                    writer.write_eof()
+                    answer = await reader.read()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise Unreachable(f"haproxy does not answer on {self._path}: {error or 'time is up'}") from error
+        return answer.decode(errors="replace")
+
+
+class MasterClient:
+    """Sends commands to the master process, and through it to every worker, old ones included."""
+
+    def __init__(self, path: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._master = RuntimeClient(path, timeout)
+
+    async def run(self, command: Command[T]) -> T:
+        """Send a command to the master itself."""
+        return await self._master.run(command)
+
+    async def workers(self) -> tuple[Worker, ...]:
+        """Return all workers, the current one first."""
+        report = await self.run(ShowProc())
+        return (*report.workers, *report.old_workers)
+
+    def worker(self, pid: int) -> RuntimeClient:
+        """Return a client of one worker."""
+        return RuntimeClient(self._path, self._timeout, f"@!{pid} ")
+
+    async def every_worker(self, command: Command[T]) -> dict[int, T]:
+        """Send a command to every worker; one that ended meanwhile is left out, any other failure is raised."""
+        pids = [worker.pid for worker in await self.workers()]
+        results = await asyncio.gather(
+            *(self.worker(pid).run(command) for pid in pids), return_exceptions=True
+        )
+        answers: dict[int, T] = {}
+        for pid, result in zip(pids, results, strict=True):
+            if isinstance(result, Unreachable):
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            answers[pid] = result
+        return answers
+
+
+def _portions(entries: Sequence[MapEntry]) -> list[tuple[MapEntry, ...]]:
+    portions: list[tuple[MapEntry, ...]] = []
+    current: list[MapEntry] = []
+    size = 0
+    for entry in entries:
+        length = len(entry[0]) + len(entry[1]) + 2
+        if current and size + length > PORTION_BYTES:
+            portions.append(tuple(current))
+            current, size = [], 0
+        current.append(entry)
+        size += length
+    return [*portions, tuple(current)] if current else portions

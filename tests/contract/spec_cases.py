@@ -1,0 +1,239 @@
+"""StickyServices that must be taken or refused, with the words of the refusal: one table for model and API server."""
+
+import copy
+from typing import Any, NamedTuple
+
+from stickyrouting.model import names
+
+DURATION = "write a duration above 0s and up to 24h, such as 500ms, 30s or 1h30m"
+ANNOTATION_KEYS = "write annotation keys as Kubernetes takes them, like example.com/name"
+OUR_KEYS = "remove every stickyrouting.io/ key: the operator writes them"
+COOKIE_PREFIX = (
+    "choose a name without the prefix __Host- or __Secure-: browsers drop such cookies unless they carry"
+    " attributes that can't be set yet"
+)
+COOKIE_CHARACTERS = "use letters, digits and ! & * + - . ^ _ ` | ~ only"
+LABELS = (
+    "write labels as Kubernetes takes them: keys like example.com/name, values of at most 63 letters, digits, '-',"
+    " '_' and '.' that begin and end with a letter or digit"
+)
+NODE_LABELS = LABELS.replace("write labels", "write node labels")
+OUR_LABELS = (
+    "remove app.kubernetes.io/name, app.kubernetes.io/instance, app.kubernetes.io/managed-by and every"
+    " stickyrouting.io/ key: the operator finds its proxies by them"
+)
+PORT = "write a port number from 1 to 65535 (without quotes) or the name of one of the Service's ports"
+SERVICE_NAME = (
+    "write the name of a Service in this namespace: lower case letters, digits and '-', "
+    "without namespace or domain"
+)
+NAME = (
+    "use at most 52 characters, only lower case letters, digits and '-', with a letter first and no '-' last:"
+    " NAME-sticky becomes the name of the proxies' Service"
+)
+GRACE = "write a duration from 30s to 24h in whole seconds, such as 90s, 10m or 1h30m"
+INTERVAL = "write a duration from 100ms to 1h, such as 500ms, 1s or 1m30s"
+REPLICAS = "set 1 or more; to stop the proxies delete the StickyService"
+PATH_CHARACTERS = "use characters of a URL path and query only; write others as %XX"
+TOLERATIONS = "spec.proxy.template.spec.tolerations"
+SPREADS = "spec.proxy.template.spec.topologySpreadConstraints"
+SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+
+
+class Refused(NamedTuple):
+    """A field (dotted path) set to a value that must be refused at ``place`` with ``message``, by both sides alike."""
+
+    field: str
+    value: Any
+    message: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.value!r}"
+
+
+class Mistyped(NamedTuple):
+    """A value that the schema itself refuses: the words differ between API server and model, the place does not."""
+
+    field: str
+    value: Any
+    server: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.value!r}"
+
+
+REMOVE = object()
+MINIMAL: dict[str, Any] = {
+    "apiVersion": names.API_VERSION,
+    "kind": names.KIND,
+    "metadata": {"name": "shop"},
+    "spec": {"service": {"name": "shop", "port": 8080}, "affinity": {"type": "Cookie"}},
+}
+
+TAKEN: tuple[tuple[str, Any], ...] = (
+    ("metadata.name", "a" * 52),
+    ("spec.service.port", "http"),
+    ("spec.service.port", 65535),
+    ("spec.service.port", REMOVE),
+    ("spec.service.name", "8-shops"),
+    ("spec.affinity.cookie", {"name": "JSESSION_ID.v1"}),
+    ("spec.proxy", {}),
+    ("spec.proxy.replicas", 100),
+    ("spec.proxy.image", "localhost:5000/sticky/proxy:1.0@sha256:" + "0" * 64),
+    (
+        "spec.proxy.resources",
+        {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": "1.5", "memory": "1Gi"}},
+    ),
+    ("spec.proxy.terminationGracePeriod", "30s"),
+    ("spec.proxy.terminationGracePeriod", "24h"),
+    ("spec.proxy.template.metadata.labels", {"sidecar.istio.io/inject": "true", "team": ""}),
+    ("spec.proxy.template.metadata.annotations", {"example.com/note": "any text, even: this"}),
+    ("spec.proxy.template.spec.nodeSelector", {"kubernetes.io/os": "linux"}),
+    (TOLERATIONS, [{"operator": "Exists"}, {"key": "gpu", "effect": "NoExecute", "tolerationSeconds": 60}]),
+    (
+        SPREADS,
+        [{**SPREAD, "labelSelector": {"matchLabels": {"a": "b"}}, "matchLabelKeys": ["pod-template-hash"]}],
+    ),
+    ("spec.proxy.template.spec.affinity", {"nodeAffinity": {"anything": [{"deep": 1}]}}),
+    ("spec.proxy.template.spec.priorityClassName", "system-cluster-critical"),
+    (
+        "spec.proxy.service",
+        {"type": "LoadBalancer", "port": 80, "annotations": {"example.com/lb": "internal"}},
+    ),
+    ("spec.proxy.timeouts.tunnel", "24h"),
+    ("spec.proxy.timeouts.queue", "1ms"),
+    ("spec.proxy.healthCheck", {"path": "/healthz?full=1", "interval": "100ms", "fall": 1, "rise": 100}),
+)
+
+REFUSED: tuple[Refused, ...] = (
+    Refused("metadata.name", "a" * 53, NAME),
+    Refused("metadata.name", "8shop", NAME),
+    Refused("metadata.name", "shop.v1", NAME),
+    Refused(
+        "spec.service.name",
+        "shop-sticky",
+        "this is the proxies' own Service; name the Service of the application",
+    ),
+    Refused("spec.service.name", "shop.default", SERVICE_NAME),
+    Refused("spec.service.name", "", SERVICE_NAME),
+    Refused("spec.service.port", 0, PORT),
+    Refused("spec.service.port", 65536, PORT),
+    Refused("spec.service.port", "8080", PORT),
+    Refused("spec.service.port", "HTTP", PORT),
+    Refused("spec.affinity.cookie.name", "my cookie", COOKIE_CHARACTERS),
+    Refused("spec.affinity.cookie.name", "a;b", COOKIE_CHARACTERS),
+    Refused("spec.affinity.cookie.name", "", COOKIE_CHARACTERS),
+    Refused("spec.affinity.cookie.name", "__Host-sid", COOKIE_PREFIX),
+    Refused("spec.affinity.cookie.name", "__secure-sid", COOKIE_PREFIX),
+    Refused("spec.proxy.replicas", 0, REPLICAS),
+    Refused("spec.proxy.replicas", -1, REPLICAS),
+    Refused(
+        "spec.proxy.image",
+        "proxy :1",
+        "write an image reference without spaces, or leave the field out for the operator's own image",
+    ),
+    Refused(
+        "spec.proxy.resources",
+        {"requests": {"memory": "1Gi"}, "limits": {"memory": "512M"}},
+        "no request may be greater than its limit; lower the request or raise the limit",
+        "spec.proxy.resources.requests",
+    ),
+    Refused("spec.proxy.terminationGracePeriod", "29s", GRACE),
+    Refused("spec.proxy.terminationGracePeriod", "24h1s", GRACE),
+    Refused("spec.proxy.terminationGracePeriod", "30500ms", GRACE),
+    Refused("spec.proxy.template.metadata.labels", {"a b": "c"}, LABELS),
+    Refused("spec.proxy.template.metadata.labels", {"a": "b c"}, LABELS),
+    Refused("spec.proxy.template.metadata.labels", {"app.kubernetes.io/name": "x"}, OUR_LABELS),
+    Refused("spec.proxy.template.metadata.labels", {"app.kubernetes.io/instance": "x"}, OUR_LABELS),
+    Refused("spec.proxy.template.metadata.labels", {"app.kubernetes.io/managed-by": "x"}, OUR_LABELS),
+    Refused("spec.proxy.template.metadata.labels", {"stickyrouting.io/hold": "true"}, OUR_LABELS),
+    Refused("spec.proxy.template.metadata.annotations", {"-a": "b"}, ANNOTATION_KEYS),
+    Refused("spec.proxy.template.metadata.annotations", {"stickyrouting.io/server-id": "1/0"}, OUR_KEYS),
+    Refused("spec.proxy.template.spec.nodeSelector", {"disk": "very fast"}, NODE_LABELS),
+    Refused(
+        TOLERATIONS,
+        [{"value": "x"}],
+        "name the taint's key, or set operator Exists to tolerate every taint",
+        f"{TOLERATIONS}[*].key",
+    ),
+    Refused(
+        TOLERATIONS,
+        [{"key": "a"}, {"key": "a", "operator": "Exists", "value": "x"}],
+        "remove the value or use operator Equal",
+        f"{TOLERATIONS}[*].value",
+    ),
+    Refused(
+        TOLERATIONS,
+        [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 1}],
+        "set effect NoExecute or remove tolerationSeconds",
+        f"{TOLERATIONS}[*].effect",
+    ),
+    Refused(
+        SPREADS,
+        [{**SPREAD, "minDomains": 2}],
+        "remove minDomains or set whenUnsatisfiable DoNotSchedule",
+        f"{SPREADS}[*].minDomains",
+    ),
+    Refused(
+        "spec.proxy.template.spec.priorityClassName",
+        "Very High",
+        "write the name of a PriorityClass, such as system-cluster-critical",
+    ),
+    Refused("spec.proxy.service.annotations", {"a/b/c": "d"}, ANNOTATION_KEYS),
+    Refused("spec.proxy.service.annotations", {"stickyrouting.io/x": "d"}, OUR_KEYS),
+    Refused("spec.proxy.timeouts.connect", "0s", DURATION),
+    Refused("spec.proxy.timeouts.client", "0h0m", DURATION),
+    Refused("spec.proxy.timeouts.server", "24h1ms", DURATION),
+    Refused("spec.proxy.timeouts.tunnel", "25h", DURATION),
+    Refused("spec.proxy.timeouts.queue", "0ms", DURATION),
+    Refused("spec.proxy.healthCheck.path", "healthz", "begin the path with /, such as /healthz"),
+    Refused("spec.proxy.healthCheck.path", "/he\nalth", PATH_CHARACTERS),
+    Refused("spec.proxy.healthCheck.path", '/"health"', PATH_CHARACTERS),
+    Refused("spec.proxy.healthCheck.interval", "99ms", INTERVAL),
+    Refused("spec.proxy.healthCheck.interval", "61m", INTERVAL),
+)
+
+MISTYPED: tuple[Mistyped, ...] = (
+    Mistyped("spec.service", REMOVE, "Required value", "missing required field service"),
+    Mistyped("spec.service.name", REMOVE, "Required value", "missing required field name"),
+    Mistyped("spec.affinity", REMOVE, "Required value", "missing required field affinity"),
+    Mistyped("spec.affinity.type", "Header", 'supported values: "Cookie"', "Invalid enum value 'Header'"),
+    Mistyped("spec.affinity.cookie.name", "c" * 65, "Too long", "length <= 64"),
+    Mistyped("spec.proxy.replicas", 101, "less than or equal to 100", "<= 100"),
+    Mistyped("spec.proxy.replicas", "two", "must be of type integer", "Expected int | null, got str"),
+    Mistyped(
+        "spec.proxy.terminationGracePeriod",
+        "1 hour",
+        GRACE,
+        "'1 hour' is no duration; write one such as 500ms",
+    ),
+    Mistyped(
+        "spec.proxy.timeouts.connect", "1.5s", DURATION, "'1.5s' is no duration; write one such as 500ms"
+    ),
+    Mistyped("spec.proxy.timeouts.connect", 5, "must be of type string", "expected a duration in quotes"),
+    Mistyped(
+        "spec.proxy.service.type", "ExternalName", 'supported values: "ClusterIP"', "Invalid enum value"
+    ),
+    Mistyped("spec.proxy.service.port", 0, "greater than or equal to 1", ">= 1"),
+    Mistyped("spec.proxy.healthCheck.fall", 0, "greater than or equal to 1", ">= 1"),
+    Mistyped("spec.proxy.resources.limits", {"cpu": "-1"}, "should match", "matching regex"),
+    Mistyped(TOLERATIONS, [{"operator": "Exists"}] * 33, "must have at most 32 items", "length <= 32"),
+)
+
+
+def sticky_service(field: str = "", value: Any = None) -> dict[str, Any]:
+    """Return the smallest valid StickyService, with one field (a dotted path) set or, with ``REMOVE``, left out."""
+    made = copy.deepcopy(MINIMAL)
+    if not field:
+        return made
+    *way, last = field.split(".")
+    parent = made
+    for step in way:
+        parent = parent.setdefault(step, {})
+    if value is REMOVE:
+        del parent[last]
+    else:
+        parent[last] = value
+    return made

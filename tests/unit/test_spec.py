@@ -1,0 +1,105 @@
+"""The spec's parser: what it takes, what it refuses, and in which words."""
+
+from typing import Any
+
+import pytest
+
+from contract.spec_cases import MISTYPED, REFUSED, REMOVE, TAKEN, Mistyped, Refused, sticky_service
+from stickyrouting.model.duration import Duration
+from stickyrouting.model.errors import InvalidSpec
+from stickyrouting.model.spec import (
+    ABSOLUTE_SECONDS,
+    AGENT_RESOURCES,
+    HAPROXY_RESOURCES,
+    IDLE_SECONDS,
+    parse_spec,
+    to_manifest,
+)
+from stickyrouting.model.spec_fields import AffinityType, ServiceType
+from stickyrouting.model.spec_rules import RULES
+
+
+def test_the_smallest_spec_has_every_default_of_the_schema() -> None:
+    spec = parse_spec(sticky_service())
+    assert (spec.service.name, spec.service.port) == ("shop", 8080)
+    assert spec.affinity.type is AffinityType.COOKIE
+    assert spec.affinity.cookie.name is None
+    assert spec.proxy.replicas is None
+    assert spec.proxy.resources is None
+    assert spec.proxy.termination_grace_period == Duration(3_600_000)
+    assert spec.proxy.service.type is ServiceType.CLUSTER_IP
+    assert spec.proxy.timeouts.connect == Duration(2_000)
+    assert spec.proxy.timeouts.tunnel == Duration(3_600_000)
+    assert spec.proxy.health_check.interval == Duration(1_000)
+
+
+def test_sessions_live_thirty_minutes_idle_and_twelve_hours_at_most() -> None:
+    assert (IDLE_SECONDS, ABSOLUTE_SECONDS) == (1_800, 43_200)
+
+
+def test_containers_without_given_resources_get_requests_and_a_memory_limit_only() -> None:
+    assert to_manifest(HAPROXY_RESOURCES) == {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"memory": "512Mi"},
+    }
+    assert to_manifest(AGENT_RESOURCES) == {
+        "requests": {"cpu": "50m", "memory": "64Mi"},
+        "limits": {"memory": "256Mi"},
+    }
+
+
+def test_placement_becomes_the_pod_fields_that_were_given_and_no_others() -> None:
+    placement = {
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "a", "operator": "Exists", "tolerationSeconds": 5, "effect": "NoExecute"}],
+        "affinity": {"podAntiAffinity": {"unknownToUs": [1]}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 3}
+        ],
+        "priorityClassName": "high",
+    }
+    spec = parse_spec(sticky_service("spec.proxy.template.spec", placement))
+    assert to_manifest(spec.proxy.template.spec) == placement
+
+
+def test_durations_of_a_manifest_are_written_as_the_api_writes_them() -> None:
+    spec = parse_spec(sticky_service("spec.proxy.timeouts", {"connect": "1500ms"}))
+    assert to_manifest(spec.proxy.timeouts) == {"connect": "1s500ms"}
+
+
+def test_fields_of_a_newer_crd_are_ignored() -> None:
+    assert parse_spec(sticky_service("spec.session", {"idleTimeout": "5m"})) == parse_spec(sticky_service())
+
+
+def test_an_object_without_a_spec_is_refused_with_the_missing_field() -> None:
+    with pytest.raises(InvalidSpec, match="spec: Object missing required field service"):
+        parse_spec({"metadata": {"name": "shop"}})
+
+
+@pytest.mark.parametrize(("field", "value"), TAKEN, ids=str)
+def test_a_valid_field_is_taken(field: str, value: Any) -> None:
+    parse_spec(sticky_service(field, value))
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_a_broken_rule_is_refused_with_its_place_and_what_to_do(case: Refused) -> None:
+    with pytest.raises(InvalidSpec) as refusal:
+        parse_spec(sticky_service(case.field, case.value))
+    assert refusal.value.field_path == (case.place or case.field)
+    assert refusal.value.message == case.message
+
+
+@pytest.mark.parametrize("case", MISTYPED, ids=str)
+def test_a_value_of_the_wrong_type_or_size_is_refused_with_its_place(case: Mistyped) -> None:
+    with pytest.raises(InvalidSpec) as refusal:
+        parse_spec(sticky_service(case.field, case.value))
+    missing = case.value is REMOVE
+    assert refusal.value.field_path.removesuffix("[...]") == (
+        case.field.rpartition(".")[0] if missing else case.field
+    )
+    assert case.model in refusal.value.message
+
+
+def test_every_rule_has_a_case_that_breaks_it() -> None:
+    broken = {(case.place or case.field, case.message) for case in REFUSED}
+    assert {(rule.field_path, rule.message) for rule in RULES} == broken
