@@ -32,7 +32,7 @@ demo-down: setup ## remove what the demo left: the cluster with everything in it
 
 .PHONY: test
 test: setup ## all tests, from nothing
-	$(PY) -m lab ensure
+	$(PY) -m lab up
 	$(PY) -m pytest
 
 .PHONY: check

@@ -67,6 +67,6 @@ def _fingerprint(live: Manifest, manifest: Manifest) -> str:
 
 def forget(namespace: str, name: str, ports: Ports) -> None:
     """Drop what is remembered of the children of a StickyService that is gone."""
-    child = names.child(name)
-    for where in [w for w in ports.memory.applied if w[1:] == (namespace, child)]:
+    children = {names.child(name), names.address_book(name)}
+    for where in [w for w in ports.memory.applied if w[1] == namespace and w[2] in children]:
         del ports.memory.applied[where]

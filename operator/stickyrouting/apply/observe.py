@@ -79,7 +79,7 @@ def _highest_id(ports: Ports, namespace: str, desired: Desired | None, book: dic
         parse_server_id(pod.metadata.annotations[names.ANNOTATION_SERVER_ID])
         for pod in ports.caches.bound_by_namespace[namespace]
     )
-    listed = (e.id for e in desired.endpoints) if desired else ()
+    listed = [desired.highest_id, *(e.id for e in desired.endpoints)] if desired else []
     planned = ports.memory.highest_ids.get(namespace, 0)
     highest: int = max([planned, *(r.id for r in recorded if r), *listed, *book.values()])
     return highest

@@ -27,7 +27,7 @@ def previous_conditions(body: Raw) -> tuple[Condition, ...]:
 
 async def write_status(body: Raw, status: Status, ports: Ports) -> bool:
     """Write the status if it differs from the one that stands; return whether it was written."""
-    content = msgspec.to_builtins(status)
+    content = msgspec.json.decode(msgspec.json.encode(status))
     if content == (body.get("status") or {}):
         return False
     meta = body["metadata"]
@@ -46,21 +46,21 @@ async def tell_transitions(
 ) -> None:
     """Post one event for each condition that became true, became false, or is false for another reason."""
     known = {condition.type: condition for condition in before}
-    for condition in after:
+    moment = dt.datetime.fromtimestamp(ports.clock.epoch_ms() / 1000, tz=dt.UTC)
+    for place, condition in enumerate(after):
         old = known.get(condition.type)
         turned = old is None or old.status != condition.status
         if turned or (condition.status == "False" and old is not None and old.reason != condition.reason):
-            await _post(owner, condition, ports)
+            # An event's name tells its moment: events of one loop must not share it.
+            await _post(owner, condition, moment + dt.timedelta(microseconds=place), ports)
 
 
-async def _post(owner: Identity, condition: Condition, ports: Ports) -> None:
+async def _post(owner: Identity, condition: Condition, moment: dt.datetime, ports: Ports) -> None:
     event = Event(
         regarding={
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
-            "namespace": owner.key.namespace,
-            "name": owner.key.name,
-            "uid": owner.uid,
+            "metadata": {"namespace": owner.key.namespace, "name": owner.key.name, "uid": owner.uid},
         },
         type=EventType.NORMAL if condition.status == "True" else EventType.WARNING,
         reason=condition.reason,
@@ -68,7 +68,6 @@ async def _post(owner: Identity, condition: Condition, ports: Ports) -> None:
         action="Reconcile",
         instance=names.MANAGED_BY,
     )
-    moment = dt.datetime.fromtimestamp(ports.clock.epoch_ms() / 1000, tz=dt.UTC)
     try:
         await ports.kube.create_event(event, moment)
     except StickyError as error:

@@ -1,14 +1,21 @@
 """The operator's own account, told to kopf in its terms."""
 
-from pathlib import Path
-
+import aiohttp
 import kopf
 
+from stickyrouting.watch.connection import Connection
 
-def kopf_credentials(server: str, mount: Path) -> kopf.ConnectionInfo:
-    """Return what kopf logs in with. kopf asks again when the API server refuses a token that has expired."""
-    return kopf.ConnectionInfo(
-        server=server,
-        ca_path=str(mount / "ca.crt"),
-        token=(mount / "token").read_text().strip(),
+Credentials = kopf.ConnectionInfo | kopf.AiohttpSession
+
+
+def kopf_session(connection: Connection) -> kopf.AiohttpSession:
+    """Return a session of kopf's own with the trust and the present token of ``connection``.
+
+    kopf asks again when the API server refuses the token. It would build a stricter trust by itself, which refuses
+    the certificates of many clusters. To be called in kopf's event loop.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=connection.trust if connection.trust is not None else True),
+        headers={**connection.headers(), "User-Agent": "sticky-routing"},
     )
+    return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)

@@ -5,17 +5,18 @@ from typing import Any
 
 import kopf
 
+from stickyrouting.controller.credentials import Credentials
 from stickyrouting.model import names
 
 OnEvent = Callable[[bool, Mapping[str, Any]], None]
 
 
-def make_registry(on_event: OnEvent, credentials: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
+def make_registry(on_event: OnEvent, credentials: Callable[[], Credentials]) -> kopf.OperatorRegistry:
     """Return the handlers; ``on_event`` is told whether the object is gone, and its body."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
+    async def login(**_: Any) -> Credentials:
         return credentials()
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)

@@ -1,6 +1,7 @@
 """What the leader runs: caches, one task per StickyService, kopf's watch, the sweep."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 import time
@@ -8,20 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import kopf
-
 from stickyrouting.apply.agents import Agents
 from stickyrouting.apply.authority import Authority
 from stickyrouting.apply.caches import Caches
 from stickyrouting.apply.children import forget
 from stickyrouting.apply.ports import Clock, Ports
 from stickyrouting.apply.reconcile import Next, reconcile
-from stickyrouting.apply.registry import Registry, key_of
+from stickyrouting.apply.registry import Registry, identity_of, key_of
 from stickyrouting.apply.trust import client_context, ensure_authority
+from stickyrouting.controller.credentials import Credentials
 from stickyrouting.controller.handlers import make_registry
-from stickyrouting.controller.settings import Settings, kopf_settings
+from stickyrouting.controller.settings import Settings
 from stickyrouting.controller.sweep import sweep_forever
 from stickyrouting.controller.tasks import Tasks
+from stickyrouting.controller.watch import run_kopf, watch_forever
 from stickyrouting.kube.client import Kube
 from stickyrouting.metrics import operator_table as table
 from stickyrouting.metrics.table import Metrics
@@ -45,7 +46,7 @@ class Surroundings:
     settings: Settings
     connection: Connection
     kube: Kube
-    credentials: Callable[[], kopf.ConnectionInfo]
+    credentials: Callable[[], Credentials]
     metrics: Metrics
 
 
@@ -56,7 +57,7 @@ class Leader:
         self._given = given
         self._registry = Registry()
         moment = dt.datetime.fromtimestamp(clock.epoch_ms() / 1000, tz=dt.UTC)
-        self._agents = Agents(client_context(authority, moment), clock.monotonic)
+        self._trust = client_context(authority, moment)
         scopes: tuple[Scope, ...] = given.settings.namespaces or (None,)
         self._ports = {scope: self._make_ports(authority, clock) for scope in scopes}
         self._tasks = Tasks(self._loop)
@@ -66,50 +67,44 @@ class Leader:
             kube=self._given.kube,
             caches=Caches(),
             registry=self._registry,
-            agents=self._agents,
+            agents=Agents(self._trust, clock.monotonic),
             authority=authority,
             clock=clock,
             proxy_image=self._given.settings.proxy_image,
         )
 
     async def run(self) -> None:
-        """Run until cancelled or until kopf's watch ends; a part that dies ends the whole."""
+        """Run until cancelled; a part that dies ends the whole."""
         try:
             async with asyncio.TaskGroup() as group:
-                helpers = self._start_caches(group)
+                self._start_caches(group)
                 await asyncio.gather(*(ports.caches.wait_synced() for ports in self._ports.values()))
                 log.info("caches are filled")
-                helpers += [
+                for scope, ports in self._ports.items():
                     group.create_task(sweep_forever(scope, ports, self._tasks))
-                    for scope, ports in self._ports.items()
-                ]
-                await self._watch()
-                for helper in helpers:
-                    helper.cancel()
+                await watch_forever(self._given.kube, self._given.settings.namespaces, self._watch)
         finally:
             await self._tasks.close()
-            await self._agents.close()
+            await asyncio.gather(*(ports.agents.close() for ports in self._ports.values()))
 
-    def _start_caches(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        started = []
+    def _start_caches(self, group: asyncio.TaskGroup) -> None:
         for scope, ports in self._ports.items():
             ports.caches.subscribe(self._tasks.wake, self._wake_service)
-            reflectors = ports.caches.reflectors(self._given.connection, scope)
-            started += [group.create_task(reflector.run()) for reflector in reflectors]
-        return started
+            for reflector in ports.caches.reflectors(self._given.connection, scope):
+                group.create_task(reflector.run())
 
     async def _watch(self) -> None:
-        namespaces = self._given.settings.namespaces
-        await kopf.operator(
-            registry=make_registry(self._on_event, self._given.credentials),
-            settings=kopf_settings(),
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-        )
+        home = asyncio.get_running_loop()
+
+        def on_event(gone: bool, body: Mapping[str, Any]) -> None:  # noqa: FBT001 - kopf's own distinction
+            with contextlib.suppress(RuntimeError):  # the leader has ended, its loop is closed
+                home.call_soon_threadsafe(self._on_event, gone, body)
+
+        registry = make_registry(on_event, self._given.credentials)
+        await run_kopf(registry, self._given.settings.namespaces)
 
     def _on_event(self, gone: bool, body: Mapping[str, Any]) -> None:  # noqa: FBT001 - kopf's own distinction
-        key = key_of(body)
+        key, before = key_of(body), self._registry.get(key_of(body))
         if gone:
             self._registry.remove(key, body["metadata"]["uid"])
             self._end(key)
@@ -117,9 +112,8 @@ class Leader:
             self._registry.upsert(body)
             self._tasks.start(key)
         self._given.metrics.set(table.OBJECTS, len(self._registry.known()))
-        self._wake_service(
-            key.namespace, str(((body.get("spec") or {}).get("service") or {}).get("name", ""))
-        )
+        for service in {identity_of(known).service for known in (before, body) if known is not None}:
+            self._wake_service(key.namespace, service)
 
     def _end(self, key: Key) -> None:
         if self._registry.get(key) is None:

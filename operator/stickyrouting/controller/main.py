@@ -10,10 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 
-import kopf
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from stickyrouting.controller.credentials import kopf_credentials
+from stickyrouting.controller.credentials import Credentials, kopf_session
 from stickyrouting.controller.health import serve_health
 from stickyrouting.controller.leader import Surroundings, lead
 from stickyrouting.controller.settings import InvalidSettings, Settings, read_settings
@@ -21,7 +20,7 @@ from stickyrouting.kube.client import Kube, Observer
 from stickyrouting.kube.lease import Lease, LeaseLost, LeaseRef
 from stickyrouting.metrics import operator_table as table
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.watch.connection import SERVICE_ACCOUNT, Connection, InvalidConnection, in_cluster
+from stickyrouting.watch.connection import Connection, InvalidConnection, in_cluster
 
 EXIT_USAGE = 2
 log = logging.getLogger("stickyrouting")
@@ -36,12 +35,10 @@ def main() -> None:
     except (InvalidSettings, InvalidConnection) as error:
         sys.stderr.write(f"sticky-operator: {error}\n")
         sys.exit(EXIT_USAGE)
-    asyncio.run(run(settings, connection, lambda: kopf_credentials(connection.server, SERVICE_ACCOUNT)))
+    asyncio.run(run(settings, connection, lambda: kopf_session(connection)))
 
 
-async def run(
-    settings: Settings, connection: Connection, credentials: Callable[[], kopf.ConnectionInfo]
-) -> None:
+async def run(settings: Settings, connection: Connection, credentials: Callable[[], Credentials]) -> None:
     """Wait for the Lease, lead, and give the Lease back when told to stop."""
     metrics = Metrics(table.OPERATOR, _process_registry())
     metrics.set(table.LEADER, 0)
@@ -113,3 +110,5 @@ def _log_to_stdout(level: str) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # It warns at each start that it leaves the signals to us.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

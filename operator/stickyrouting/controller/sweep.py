@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from stickyrouting.apply.ports import Ports
-from stickyrouting.apply.registry import key_of
+from stickyrouting.apply.registry import Raw, key_of
 from stickyrouting.controller.tasks import Tasks
 from stickyrouting.kube.client import PodPatch
 from stickyrouting.model import names
-from stickyrouting.model.errors import Changed, NotFound, StickyError
+from stickyrouting.model.errors import Changed, NotFound, Refused, StickyError
 from stickyrouting.model.objects import Pod
 from stickyrouting.model.observed import Key
 from stickyrouting.planner.endpoints import holders
@@ -20,20 +20,41 @@ log = logging.getLogger(__name__)
 
 async def sweep_forever(scope: str | None, ports: Ports, tasks: Tasks) -> None:
     """Sweep one namespace, or all (None), until cancelled; a failed sweep is repeated with the next."""
+    absences = 0
     while True:
         try:
-            await sweep(scope, ports, tasks)
+            absences = await sweep(scope, ports, tasks, absences)
         except StickyError as error:
             log.warning("sweep: %s; trying again in %.0f s", error, INTERVAL_SECONDS)
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
-async def sweep(scope: str | None, ports: Ports, tasks: Tasks) -> None:
-    """End the tasks of StickyServices that are gone, start missing ones, free pods that nobody holds."""
+async def sweep(scope: str | None, ports: Ports, tasks: Tasks, absences: int = 0) -> int:
+    """End the tasks of StickyServices that are gone, start missing ones, free pods that nobody holds.
+
+    Returns how many sweeps in a row, this one included, found the kind unknown: at the second it is gone with all its
+    objects, once may be an API server that starts.
+    """
     before = {
         key: ports.registry.get(key) for key in ports.registry.known() if scope in {None, key.namespace}
     }
-    listed = {key_of(body): body for body in await ports.kube.list(names.API_VERSION, names.KIND, scope)}
+    bodies = await _list(scope, ports)
+    if bodies is None and not absences:
+        return 1
+    await _settle(before, {key_of(body): body for body in bodies or ()}, ports, tasks)
+    return absences + 1 if bodies is None else 0
+
+
+async def _list(scope: str | None, ports: Ports) -> list[Raw] | None:
+    try:
+        return [*await ports.kube.list(names.API_VERSION, names.KIND, scope)]
+    except NotFound:
+        return None
+
+
+async def _settle(
+    before: Mapping[Key, Raw | None], listed: Mapping[Key, Raw], ports: Ports, tasks: Tasks
+) -> None:
     for key, body in before.items():
         if key not in listed and body is not None:
             ports.registry.remove(key, body["metadata"]["uid"])
@@ -73,3 +94,5 @@ async def _free(pod: Pod, kept: tuple[str, ...], ports: Ports) -> None:
         ports.caches.pods.upsert(await ports.kube.patch_pod(patch))
     except (Changed, NotFound):
         return
+    except Refused as error:
+        log.warning("pod %s/%s can't be freed: %s", pod.metadata.namespace, pod.metadata.name, error)

@@ -10,6 +10,7 @@ from stickyrouting.model.observed import Key
 
 IDLE_SECONDS = 20.0
 SOON_SECONDS = 0.3
+LAST_SOON_SECONDS = 5.0
 COALESCE_SECONDS = 0.02
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 30.0
@@ -26,6 +27,7 @@ class Task:
         self._loop = loop
         self._woken = asyncio.Event()
         self._retry = FIRST_RETRY_SECONDS
+        self._soon = SOON_SECONDS
         self.running = asyncio.create_task(self._run(), name=f"loop {key}")
         self._woken.set()
 
@@ -71,7 +73,11 @@ class Task:
             interval, self._retry = self._retry, min(self._retry * 2, LAST_RETRY_SECONDS)
             return interval
         self._retry = FIRST_RETRY_SECONDS
-        return SOON_SECONDS if outcome is Next.SOON else IDLE_SECONDS
+        if outcome is Next.SOON:
+            interval, self._soon = self._soon, min(self._soon * 1.5, LAST_SOON_SECONDS)
+            return interval
+        self._soon = SOON_SECONDS
+        return IDLE_SECONDS
 
 
 class Tasks:

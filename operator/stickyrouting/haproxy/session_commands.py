@@ -1,4 +1,4 @@
-"""Commands about connections in progress ("sessions" in HAProxy's words). HAProxy 3.0, Management Guide, section 9.3."""
+"""Commands about connections in progress, "sessions" in HAProxy's words (Management Guide 3.0, section 9.3)."""
 
 import re
 from dataclasses import dataclass

@@ -64,7 +64,8 @@ class Desired(_Wire, frozen=True):
     """The whole desired state of the proxies of one StickyService.
 
     ``version`` grows with every change: max(epoch milliseconds, last version + 1). ``fallback`` is the Service's own
-    address, for requests without a live binding when no endpoint of the list can serve.
+    address, for requests without a live binding when no endpoint of the list can serve. ``highest_id`` is the highest
+    server id that ever stood in the list: an operator that starts anew goes on above it.
     """
 
     version: int
@@ -78,6 +79,7 @@ class Desired(_Wire, frozen=True):
     timeouts: Timeouts = Timeouts()
     health_check: HealthCheck = HealthCheck()
     endpoints: tuple[Endpoint, ...] = ()
+    highest_id: int = 0
 
 
 def encode_desired(desired: Desired) -> bytes:

@@ -31,6 +31,7 @@ def next_desired(
         timeouts=_timeouts(spec),
         health_check=_health_check(spec),
         endpoints=endpoints,
+        highest_id=_highest_id(endpoints, last),
     )
     if content == last:
         return last
@@ -44,10 +45,20 @@ def cookie_name(spec: StickySpec, observed: Observed) -> str:
     return spec.affinity.cookie.name or names.cookie_name(key.namespace, key.name)
 
 
-def without(desired: Desired, unbound: tuple[str, ...]) -> Desired:
-    """Return the desired state without the endpoints of pods that could not be given their id."""
+def without(desired: Desired, unbound: tuple[str, ...], last: Desired | None) -> Desired:
+    """Return the desired state without the endpoints of pods that could not be given their id.
+
+    It is the last one itself if nothing but the version is left to differ.
+    """
     kept = tuple(e for e in desired.endpoints if e.name not in unbound)
-    return msgspec.structs.replace(desired, endpoints=kept)
+    reduced = msgspec.structs.replace(desired, endpoints=kept, highest_id=_highest_id(kept, last))
+    if last is not None and msgspec.structs.replace(reduced, version=last.version) == last:
+        return last
+    return reduced
+
+
+def _highest_id(endpoints: tuple[Endpoint, ...], last: Desired | None) -> int:
+    return max([last.highest_id if last else 0, *(e.id for e in endpoints)])
 
 
 def _timeouts(spec: StickySpec) -> Timeouts:

@@ -2,12 +2,12 @@
 
 An endpoint is one life of a pod: pod UID plus the restarts of the containers that declare the target port (if none
 does: of all regular containers). Its id stands in the pod's annotation, so that the pod itself is the record and the
-list only a view. Invariant: an id is never given to a second life, and no pod is listed before it carries its id and
-the hold label.
+list only a view. Invariant: an id is never given to a second life, and no pod is listed before it carries its id.
 """
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -65,6 +65,7 @@ def restarts(pod: Pod, port: int) -> int:
 def plan_endpoints(observed: Observed, target: Target, now_seconds: int) -> EndpointPlan:
     """Return the endpoint list of the Service, with the pods and addresses that need a new id first."""
     fresh = _fresh_ids(observed, now_seconds)
+    taken: set[int] = set()
     endpoints: list[Endpoint] = []
     binds: list[BindPod] = []
     book: dict[str, int] = {}
@@ -74,9 +75,10 @@ def plan_endpoints(observed: Observed, target: Target, now_seconds: int) -> Endp
             book[place] = observed.book.get(place) or next(fresh)
             endpoints.append(_endpoint(candidate, place, book[place]))
             continue
-        bind = _bind(candidate.pod, candidate.port, observed.identity.key.name, fresh)
+        bind = _bind(candidate.pod, candidate.port, observed.identity.key.name, _Ids(fresh, taken))
         if bind.resource_version:
             binds.append(bind)
+        taken.add(bind.server_id)
         endpoints.append(_endpoint(candidate, bind.pod_name, bind.server_id))
     record = RecordAddresses(book) if book != observed.book else None
     return EndpointPlan(tuple(endpoints), tuple(binds), record)
@@ -113,11 +115,24 @@ def holders(pod: Pod) -> tuple[str, ...]:
     return tuple(part for part in text.split(",") if part)
 
 
-def _bind(pod: Pod, port: int, holder: str, fresh: Iterator[int]) -> BindPod:
+def carries_id(pod: Pod | None, bind: BindPod) -> bool:
+    """True if the pod bears the id of ``bind`` already, so that only its label or holders are to be written."""
+    recorded = pod and parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
+    return recorded == ServerId(bind.server_id, bind.restarts)
+
+
+class _Ids(NamedTuple):
+    """Ids that nobody ever had, and those that this plan has named: a copied annotation is no record."""
+
+    fresh: Iterator[int]
+    taken: set[int]
+
+
+def _bind(pod: Pod, port: int, holder: str, ids: _Ids) -> BindPod:
     """Return the record that a pod must carry; without a resource version if it carries it already."""
     count = restarts(pod, port)
     recorded = parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
-    current = recorded is not None and recorded.restarts == count
+    current = recorded is not None and recorded.restarts == count and recorded.id not in ids.taken
     held_by = holders(pod)
     labelled = pod.metadata.labels.get(names.LABEL_HOLD) == "true"
     complete = current and labelled and holder in held_by
@@ -125,7 +140,7 @@ def _bind(pod: Pod, port: int, holder: str, fresh: Iterator[int]) -> BindPod:
         pod_name=pod.metadata.name,
         pod_uid=pod.metadata.uid,
         resource_version="" if complete else pod.metadata.resource_version,
-        server_id=recorded.id if recorded is not None and current else next(fresh),
+        server_id=recorded.id if recorded is not None and current else next(ids.fresh),
         restarts=count,
         held_by=tuple(sorted({*held_by, holder})),
     )

@@ -1,0 +1,93 @@
+"""What the agent serves: its state to the operator over mutual TLS, metrics and health in the clear to the
+kubelet.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+from stickyrouting.agent.keys import Identity
+from stickyrouting.agent.tls import dns_names, make_server_context
+from stickyrouting.model import names
+from stickyrouting.model.report import Report, encode_report
+
+log = logging.getLogger(__name__)
+
+Reporter = Callable[[], Report | None]
+
+
+async def serve_plain(
+    port: int, registry: CollectorRegistry, is_healthy: Callable[[], bool]
+) -> web.AppRunner:
+    """Serve ``/metrics`` and ``/healthz`` on ``port``; healthy means: HAProxy's configuration is written."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        if is_healthy():
+            return web.Response(text="ok\n")
+        return web.Response(
+            status=503, text="HAProxy's configuration is not written yet: see the agent's log\n"
+        )
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"}
+        )
+
+    runner = await _start_runner({"/healthz": healthz, "/metrics": metrics})
+    await web.TCPSite(runner, None, port).start()
+    return runner
+
+
+class OperatorApi:
+    """The HTTPS server: only a holder of the operator's certificate may ask."""
+
+    def __init__(self, port: int, scratch: Path, report: Reporter) -> None:
+        self._port = port
+        self._scratch = scratch
+        self._report = report
+        self._identity: Identity | None = None
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+
+    async def present(self, identity: Identity) -> None:
+        """Serve with ``identity`` from now on; connections that exist go on. Raises InvalidKeys, OSError.
+
+        An unusable identity leaves the one before in service.
+        """
+        if identity == self._identity:
+            return
+        context = make_server_context(identity, self._scratch)
+        if self._runner is None:
+            self._runner = await _start_runner({"/v1/state": self._state})
+        if self._site is not None:
+            await self._site.stop()
+        self._site = web.TCPSite(self._runner, None, self._port, ssl_context=context)
+        await self._site.start()
+        self._identity = identity
+        log.info("certificate in service on port=%d", self._port)
+
+    async def close(self) -> None:
+        """Stop serving."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _state(self, request: web.Request) -> web.Response:
+        certificate = request.transport.get_extra_info("peercert") if request.transport else None
+        if names.OPERATOR_IDENTITY not in dns_names(certificate):
+            return web.Response(status=403, text=f"only {names.OPERATOR_IDENTITY} may ask\n")
+        report = self._report()
+        if report is None:
+            return web.Response(status=503, text="no desired state is in force yet\n")
+        return web.Response(body=encode_report(report), content_type="application/json")
+
+
+async def _start_runner(routes: dict[str, Callable[[web.Request], object]]) -> web.AppRunner:
+    app = web.Application()
+    for path, handler in routes.items():
+        app.router.add_get(path, handler)  # type: ignore[arg-type]
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    return runner

@@ -1,0 +1,77 @@
+"""Carry out plans, in order, and stop at the first failure: the next run observes and goes on from there."""
+
+import asyncio
+import logging
+from enum import Enum
+from pathlib import Path
+
+from stickyrouting.agent.files import write_atomically
+from stickyrouting.agent.observe import observe
+from stickyrouting.agent.plan import ReplaceMap, Step, WorkerPlan
+from stickyrouting.agent.running import Running
+from stickyrouting.haproxy.commands import Reload, ShowServersState
+from stickyrouting.haproxy.errors import CommandRefused
+from stickyrouting.haproxy.runtime import MasterClient, RuntimeClient
+from stickyrouting.metrics import agent as names
+from stickyrouting.metrics.table import Metrics
+from stickyrouting.render.haproxy_settings import ProxySettings
+
+log = logging.getLogger(__name__)
+
+
+class Removal(Enum):
+    """Whether all servers that go are gone, or some wait for what is in flight on them."""
+
+    COMPLETE = "complete"
+    WAITING = "waiting"
+
+
+class Executor:
+    """Sends plans to HAProxy; every method raises StickyError (Unreachable, CommandRefused) and may be repeated."""
+
+    def __init__(self, master: MasterClient, settings: ProxySettings, metrics: Metrics) -> None:
+        self._master = master
+        self._settings = settings
+        self._metrics = metrics
+
+    async def observe(self) -> Running | None:
+        """Return what runs, ``None`` if HAProxy does not answer."""
+        return await observe(self._master, self._settings)
+
+    async def change(self, plans: tuple[WorkerPlan, ...]) -> Removal:
+        """Carry out the plans of all workers, side by side."""
+        done = await asyncio.gather(*(self._change_worker(plan) for plan in plans))
+        return Removal.WAITING if Removal.WAITING in done else Removal.COMPLETE
+
+    async def reload(self, newest: int, reasons: tuple[str, ...]) -> None:
+        """Reload HAProxy from the files, which must be written; its servers keep their health over it."""
+        log.info("reload reasons=%s", "; ".join(reasons))
+        state = await self._master.worker(newest).run(ShowServersState())
+        write_atomically(Path(self._settings.server_state), state.text.encode())
+        try:
+            await self._master.run(Reload())
+        finally:
+            # What was saved is true for this moment only: a HAProxy that restarts later must not believe it.
+            write_atomically(Path(self._settings.server_state), b"1\n")
+        for reason in reasons:
+            self._metrics.count(names.RELOADS, reason=reason)
+
+    async def _change_worker(self, plan: WorkerPlan) -> Removal:
+        worker = self._master.worker(plan.pid)
+        for step in plan.steps:
+            await self._take(worker, step)
+        self._metrics.count(names.COMMANDS, len(plan.steps))
+        result = Removal.COMPLETE
+        for removal in plan.removals:
+            try:
+                await worker.run(removal)
+                log.info("worker=%d %s", plan.pid, removal.text)
+            except CommandRefused:
+                result = Removal.WAITING
+        return result
+
+    async def _take(self, worker: RuntimeClient, step: Step) -> None:
+        if isinstance(step, ReplaceMap):
+            await worker.replace_map(self._settings.map_path(step.name), step.entries)
+        else:
+            await worker.run(step)

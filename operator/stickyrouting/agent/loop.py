@@ -1,0 +1,200 @@
+"""The agent's loop: observe, plan, execute, report. Level-triggered: it may be killed at any line."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from stickyrouting.agent.ending import Stage
+from stickyrouting.agent.execute import Executor, Removal
+from stickyrouting.agent.files import write_if_changed
+from stickyrouting.agent.hub import Hub
+from stickyrouting.agent.keys import Keyring
+from stickyrouting.agent.plan import WorkerPlan, make_plan, make_ready
+from stickyrouting.agent.running import Running
+from stickyrouting.agent.target import Target, make_target, render_files
+from stickyrouting.haproxy.errors import ReloadFailed
+from stickyrouting.metrics import agent as names
+from stickyrouting.metrics.table import Metrics
+from stickyrouting.model.desired import Desired, EndpointState, encode_desired
+from stickyrouting.model.errors import StickyError
+from stickyrouting.render.haproxy_settings import ProxySettings
+
+log = logging.getLogger(__name__)
+
+
+class Pace(Enum):
+    """Seconds until the next run if nothing happens before."""
+
+    QUIET = 10.0
+    SOON = 0.1
+    WAITING = 0.5
+    PATIENT = 5.0
+    FAILED = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Where the loop asks for what shall be: each is read anew in every run."""
+
+    desired: Callable[[], Desired | None]
+    keyring: Callable[[], Keyring | None]
+    stage: Callable[[], Stage]
+
+
+@dataclass(slots=True)
+class InForce:
+    """What the last run found and reached; ``version`` is in force in every worker, 0 until one is.
+
+    ``closed``: no worker accepts connections any more; ``gone``: none answers.
+    """
+
+    version: int = 0
+    endpoints: int = 0
+    generation: int = 0
+    configured: bool = False
+    ready: bool = False
+    refilled: bool = False
+    closed: bool = False
+    gone: bool = False
+    workers: int = 0
+    reloads: int = 0
+    reload_reasons: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Loop:
+    """Brings HAProxy to the newest desired state, again and again."""
+
+    inputs: Inputs
+    settings: ProxySettings
+    applied_copy: Path
+    executor: Executor
+    hub: Hub
+    metrics: Metrics
+    force: InForce = field(default_factory=InForce)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _said: str = ""
+
+    def wake(self) -> None:
+        """Run soon."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Run for ever: at each wake, and when the pace of the last run says so."""
+        while True:
+            self._woken.clear()
+            pace = await self.step()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), pace.value)
+
+    async def step(self) -> Pace:
+        """Run once; a failure is said once, counted, and repaired by a later run."""
+        try:
+            return await self._step()
+        except ReloadFailed as error:
+            return self._fail(error, Pace.QUIET)
+        except (StickyError, OSError) as error:
+            return self._fail(error, Pace.FAILED)
+
+    async def _step(self) -> Pace:
+        desired, keyring = self.inputs.desired(), self.inputs.keyring()
+        if desired is None or keyring is None:
+            what = "desired state" if desired is None else "keys"
+            return self._wait(f"waiting for {what}: nothing usable is mounted yet", Pace.FAILED)
+        target = make_target(desired, keyring.keys, self.inputs.stage())
+        self._write_files(target)
+        running = await self.executor.observe()
+        self._note(running)
+        if running is None:
+            return self._wait("waiting for haproxy to answer", Pace.WAITING)
+        return await self._drive(target, running, keyring.generation)
+
+    def _write_files(self, target: Target) -> None:
+        for path, text in render_files(target, self.settings).items():
+            write_if_changed(Path(path), text.encode())
+        write_if_changed(self.applied_copy, encode_desired(target.desired))
+        self.force.configured = True
+
+    async def _drive(self, target: Target, running: Running, generation: int) -> Pace:
+        plan = make_plan(target, running, self.settings)
+        removal = await self._change(plan.workers)
+        if plan.reload:
+            await self.executor.reload(running.newest.pid, plan.reload)
+            self.force.reloads += 1
+            self.force.reload_reasons = plan.reload
+            return self._wait("reloaded, waiting for the new worker", Pace.SOON)
+        if plan.postponed:
+            return self._wait(f"a reload waits: {plan.postponed}", Pace.PATIENT)
+        self._reached(target, generation)
+        if not await self._make_ready(running):
+            return self._wait("waiting for haproxy to hold the whole map", Pace.WAITING)
+        if removal is Removal.WAITING:
+            return self._wait("servers that go wait for what is in flight on them", Pace.PATIENT)
+        return self._wait("", Pace.QUIET)
+
+    async def _change(self, plans: tuple[WorkerPlan, ...]) -> Removal:
+        if not plans:
+            return Removal.COMPLETE
+        start = time.monotonic()
+        removal = await self.executor.change(plans)
+        self.metrics.observe(names.DURATION, time.monotonic() - start)
+        return removal
+
+    async def _make_ready(self, running: Running) -> bool:
+        """Tell HAProxy that it is ready once agent and HAProxy know the same; a ready one stays ready."""
+        newest = running.newest
+        if not newest.ready:
+            if not (newest.refilled and self.hub.learnt and await self.hub.taught(newest.sessions)):
+                return False
+            await self.executor.change((make_ready(newest),))
+            log.info("haproxy is ready, worker=%d bindings=%d", newest.pid, self.hub.bindings.size)
+        self.force.ready = self.hub.learnt
+        self.metrics.set(names.READY, float(self.force.ready))
+        return self.force.ready
+
+    def _note(self, running: Running | None) -> None:
+        force = self.force
+        force.workers = len(running.workers) if running else 0
+        force.refilled = running is not None and running.newest.refilled
+        force.ready = running is not None and running.newest.ready and self.hub.learnt
+        force.gone = running is None
+        force.closed = running is None or not any(worker.accepts for worker in running.workers)
+        self.metrics.set(names.WORKERS, force.workers)
+        self.metrics.set(names.REFILLED, float(force.refilled))
+        self.metrics.set(names.READY, float(force.ready))
+
+    def _reached(self, target: Target, generation: int) -> None:
+        force, endpoints = self.force, target.desired.endpoints
+        if force.version != target.desired.version:
+            log.info(
+                "in force version=%d endpoints=%d workers=%d",
+                target.desired.version,
+                len(endpoints),
+                force.workers,
+            )
+        force.version, force.generation, force.endpoints = target.desired.version, generation, len(endpoints)
+        self.metrics.set(names.VERSION, force.version)
+        self.metrics.set(names.GENERATION, generation)
+        states = Counter(endpoint.state.value for endpoint in endpoints)
+        for state in EndpointState:
+            self.metrics.set(names.ENDPOINTS, states[state.value], state=state.value)
+
+    def _fail(self, error: Exception, pace: Pace) -> Pace:
+        self.metrics.count(names.FAILURES)
+        return self._wait(f"a run failed and is repeated: {error}", pace)
+
+    def _wait(self, why: str, pace: Pace) -> Pace:
+        self._say(why)
+        return pace
+
+    def _say(self, message: str) -> None:
+        """Log what is waited for once, not at each run."""
+        if message and message != self._said:
+            log.info(message)
+        self._said = message

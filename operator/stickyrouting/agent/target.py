@@ -1,0 +1,73 @@
+"""What HAProxy shall be, as one value: the files it starts from, and what its running workers shall hold.
+
+Pure. What a worker was started with is part of the files: an entry of ``state.map`` that is never changed at
+runtime carries it, so that it can be asked from the worker itself, whoever started it and whatever died since.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from stickyrouting.agent.ending import Stage
+from stickyrouting.model.desired import Desired, decode_desired, encode_desired
+from stickyrouting.model.errors import InvalidDesired
+from stickyrouting.model.keys import KeySet
+from stickyrouting.planner.placement import Weights, weights
+from stickyrouting.render.haproxy_cfg import render_config
+from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.maps import MapEntry, MapName, Serving, map_text, render_maps
+
+STARTED_WITH = "started"
+
+Maps = Mapping[MapName, tuple[MapEntry, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The state to reach: desired endpoints with their weights for births, the maps, and how far the end has come."""
+
+    desired: Desired
+    weights: Weights
+    maps: Maps = field(repr=False)
+    stage: Stage
+
+
+def make_target(desired: Desired, keys: KeySet, stage: Stage) -> Target:
+    """Derive the target; raises InvalidDesired, InvalidKeys."""
+    serving = Serving.OPEN if stage is Stage.SERVING else Serving.STOPPING
+    return Target(desired, weights(desired.endpoints), render_maps(desired, keys, serving), stage)
+
+
+def render_files(target: Target, settings: ProxySettings) -> dict[str, str]:
+    """Return path → content of every file that HAProxy starts from, in the order in which to write them.
+
+    The configuration comes last: a HAProxy that starts in between finds newer maps, and is told the rest at runtime.
+    """
+    maps = dict(target.maps)
+    maps[MapName.STATE] = (*maps[MapName.STATE], MapEntry(STARTED_WITH, _encode(target.desired)))
+    files = {settings.map_path(name): map_text(entries) for name, entries in maps.items()}
+    return {**files, settings.config: render_config(target.desired, target.weights, settings)}
+
+
+def started_with(state: tuple[MapEntry, ...]) -> Desired | None:
+    """Return the desired state, without endpoints, that a worker with this ``state.map`` was started with."""
+    for key, value in state:
+        if key == STARTED_WITH:
+            return _decode(value)
+    return None
+
+
+def _encode(desired: Desired) -> str:
+    return base64.urlsafe_b64encode(
+        encode_desired(msgspec.structs.replace(desired, version=0, endpoints=()))
+    ).decode()
+
+
+def _decode(text: str) -> Desired | None:
+    try:
+        return decode_desired(base64.urlsafe_b64decode(text))
+    except (InvalidDesired, binascii.Error):
+        return None

@@ -1,0 +1,128 @@
+"""The backends of haproxy.cfg: how a request reaches its server, what a response binds, and the servers.
+
+Law: a response binds only what its request read (compare and set), so that a move made meanwhile wins; a session
+that the proxy knows only from its cookie is bound by no worker before that worker's table is complete.
+"""
+
+import ipaddress
+from string import Template
+
+from stickyrouting.model.desired import Desired, Endpoint, HealthCheck
+from stickyrouting.model.errors import InvalidDesired
+from stickyrouting.render import haproxy_names as names
+from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.maps import MapName
+
+CHECK_HOST = "localhost"
+Weights = tuple[tuple[int, int], ...]
+
+_APP = Template("""\
+backend $app
+  balance roundrobin
+$check  # By number through a table: use-server walks the list of servers before HAProxy 3.3.
+  use-server s%[var(txn.want)] if { var(txn.want) -m int gt 0 } !{ var(txn.want),in_table($ids) }
+  stick match var(txn.want) table $ids
+  stick store-response srv_id table $ids unless { srv_id,in_table($ids) }
+
+  acl new var(txn.new) -m bool
+  acl ready str($ready),table_gpt0($control) eq 1
+  http-response allow if !{ var(txn.slow) -m found } { srv_id,sub(txn.want) eq 0 }
+  http-response allow if !new !ready
+  http-response set-var(txn.kid) str($signing),map_str($state)
+  http-response set-var(txn.sign) var(txn.kid),map_str($keys)
+  # Without a key to sign with, nothing can be promised.
+  http-response allow if !{ var(txn.sign) -m found }
+  http-response set-var(txn.tid) var(txn.want) if !{ var(txn.slow) -m found }
+  http-response set-var(txn.used) srv_id
+  http-response set-var(txn.cur) var(txn.sid),table_gpt0($sessions)
+  http-response set-var(txn.wr) bool(true) if { var(txn.cur),sub(txn.tid) eq 0 } !{ var(txn.used),sub(txn.cur) eq 0 }
+  acl wr var(txn.wr) -m bool
+  http-response track-sc0 var(txn.sid) table $sessions if wr
+  # A newborn is marked until its client comes back with the cookie: a robot's entry never counts as a session.
+  http-response sc-set-gpt0(0) srv_id,or($newborn) if wr new
+  http-response sc-set-gpt0(0) srv_id if wr !new
+  http-response set-var(txn.cur) var(txn.used) if wr
+  # The entry went while the request was in flight.
+  http-response set-var(txn.cur) var(txn.used) if { var(txn.cur) -m int 0 }
+  http-response set-var-fmt(txn.npl) %[var(txn.sid)].%[var(txn.cur),and($mask),map_str($id2hint,-)].%[date]
+  http-response add-header Set-Cookie "$cookie=\
+%[var(txn.npl)].%[var(txn.npl),hmac(sha256,txn.sign),ub64enc,bytes(0,$mac)].%[var(txn.kid)]; \
+Path=/; Max-Age=$idle; HttpOnly; SameSite=Lax"
+  # No shared cache may keep the cookie. What the application said is replaced, unless it is at least as strict.
+  acl confined res.hdr(Cache-Control) -m str -i private no-store
+  http-response set-header Cache-Control "private, no-cache" if !confined { res.hdr(Cache-Control) -m str -i no-cache }
+  http-response set-header Cache-Control private if !confined
+
+$servers""")
+
+_FALLBACK = Template("""\
+
+# The Service's own address, for requests that no listed server can take. A backend of its own, not a backup server:
+# nbsrv would count that one as up, and the rules of the other backend would bind sessions to it.
+backend $fallback
+  server $fallback $address
+""")
+
+
+def check_options(check: HealthCheck) -> str:
+    """Return a server's check options (HAProxy manual 5.2): the same in the file and at runtime."""
+    return f"check inter {check.interval_ms}ms fall {check.fall} rise {check.rise}"
+
+
+def render_app(desired: Desired, weights: Weights, settings: ProxySettings) -> str:
+    """Return the backend of the application's servers; raises :class:`InvalidDesired` without a server's weight."""
+    return _APP.substitute(
+        app=names.APP,
+        sessions=names.SESSIONS,
+        control=names.CONTROL,
+        ids=names.IDS,
+        ready=names.READY_KEY,
+        signing=names.SIGNING_KEY,
+        newborn=names.NEWBORN,
+        mask=names.SERVER_ID_MASK,
+        mac=names.MAC_LENGTH,
+        cookie=desired.cookie_name,
+        idle=desired.idle_seconds,
+        keys=settings.map_path(MapName.KEYS),
+        state=settings.map_path(MapName.STATE),
+        id2hint=settings.map_path(MapName.ID2HINT),
+        check=_http_check(desired.health_check),
+        servers=_servers(desired, dict(weights)),
+    )
+
+
+def render_fallback(desired: Desired) -> str:
+    """Return the backend of requests without a binding; nothing if the desired state names no fallback."""
+    if desired.fallback is None:
+        return ""
+    place = host_port(desired.fallback.address, desired.fallback.port)
+    return _FALLBACK.substitute(fallback=names.FALLBACK, address=place)
+
+
+def host_port(address: str, port: int) -> str:
+    """Return an address as HAProxy reads it: IPv6 in brackets."""
+    return f"[{address}]:{port}" if ipaddress.ip_address(address).version == 6 else f"{address}:{port}"
+
+
+def _http_check(check: HealthCheck) -> str:
+    """Without a path the check is a TCP connect, which needs no line of its own."""
+    if check.path is None:
+        return ""
+    uri = check.path.replace("'", "'\\''")
+    return (
+        "  option httpchk\n"
+        f"  http-check send meth GET uri '{uri}' ver HTTP/1.1 hdr Host {CHECK_HOST}\n"
+        "  http-check expect status 200-399\n"
+    )
+
+
+def _servers(desired: Desired, weights: dict[int, int]) -> str:
+    return "".join(_server(endpoint, weights, desired.health_check) for endpoint in desired.endpoints)
+
+
+def _server(endpoint: Endpoint, weights: dict[int, int], check: HealthCheck) -> str:
+    if endpoint.id not in weights:
+        raise InvalidDesired(f"endpoint {endpoint.id} ({endpoint.name}): no weight was given for it")
+    place = host_port(endpoint.address, endpoint.port)
+    name, weight = names.server_name(endpoint.id), weights[endpoint.id]
+    return f"  server {name} {place} id {endpoint.id} weight {weight} {check_options(check)}\n"

@@ -1,0 +1,125 @@
+"""The sections of haproxy.cfg around the traffic: process, defaults, peers, tables, metrics."""
+
+from string import Template
+
+from stickyrouting.model.desired import Desired
+from stickyrouting.render import haproxy_names as names
+from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.maps import MapName, Serving
+
+LIVE_SESSIONS = 200_000
+MIN_HARD_STOP_SECONDS = 24 * 3600 + 30 * 60
+"""Workers that a reload left behind keep their WebSockets at least this long."""
+HARD_STOP_SPARE_SECONDS = 60
+
+_GLOBAL = Template("""\
+global
+  nbthread $threads
+  maxconn $maxconn
+  stats socket $socket mode 600 level admin expose-fd listeners
+  stats timeout 1h
+  localpeer $local
+  hard-stop-after ${hard_stop}s
+  server-state-file $server_state
+
+defaults
+  mode http
+  timeout connect ${connect}ms
+  timeout client ${client}ms
+  timeout server ${server}ms
+  timeout tunnel ${tunnel}ms
+  timeout queue ${queue}ms
+  timeout http-request 10s
+  timeout http-keep-alive 60s
+  # Without it a reload resets a few connections that a client is just about to use again.
+  option idle-close-on-response
+  # A bound session is retried on its own server; only the last retry goes elsewhere. Nothing is sent twice.
+  retries 3
+  option redispatch
+  retry-on conn-failure
+  load-server-state-from-file global
+
+""")
+
+_TABLES = Template("""\
+# Peers can't be added at runtime, so the agent is the only one; the local peer teaches the next worker on a reload.
+peers $peers
+  bind $peer_bind
+  server $local
+  server $agent $agent_peer
+
+# gpt0, not "stick on": a server's name in the entry could not be changed at runtime and would beat its id.
+backend $sessions
+  stick-table type string len $length size $size expire ${idle}s store gpt0 peers $peers
+# The agent's own words: out of every client's reach, of this worker only, kept until it ends.
+backend $control
+  stick-table type string len $length size 1k nopurge store gpt0
+# An entry in use never expires, an unused one goes soon: a dump is short.
+backend $live
+  stick-table type string len $length size $live_size expire 10s store conn_cur
+backend $ids
+  stick-table type integer size 20k store server_id
+
+""")
+
+_METRICS = Template("""\
+frontend $metrics
+$binds
+  http-request use-service prometheus-exporter if { path /metrics }
+  http-request return status 200 if { path /healthz }
+  http-request return status 503 if { str($stopping),map_str($state) $yes }
+  http-request return status 200 if { path /ready } { str($ready),table_gpt0($control) eq 1 }
+  http-request return status 503 if { path /ready }
+  http-request return status 404
+
+""")
+
+
+def render_process(desired: Desired, settings: ProxySettings) -> str:
+    """Return the sections ``global`` and ``defaults``."""
+    timeouts = desired.timeouts
+    return _GLOBAL.substitute(
+        threads=settings.threads,
+        maxconn=settings.maxconn,
+        socket=settings.admin_socket,
+        local=names.LOCAL_PEER,
+        hard_stop=max(desired.termination_grace_seconds + HARD_STOP_SPARE_SECONDS, MIN_HARD_STOP_SECONDS),
+        server_state=settings.server_state,
+        connect=timeouts.connect,
+        client=timeouts.client,
+        server=timeouts.server,
+        tunnel=timeouts.tunnel,
+        queue=timeouts.queue,
+    )
+
+
+def render_tables(desired: Desired, settings: ProxySettings) -> str:
+    """Return the peers section and the stick tables, each in a backend of its own."""
+    return _TABLES.substitute(
+        peers=names.PEERS,
+        peer_bind=settings.peer_bind,
+        local=names.LOCAL_PEER,
+        agent=names.AGENT_PEER,
+        agent_peer=settings.agent_peer,
+        sessions=names.SESSIONS,
+        control=names.CONTROL,
+        live=names.LIVE,
+        ids=names.IDS,
+        length=names.SESSION_ID_LENGTH,
+        size=settings.table_size,
+        live_size=LIVE_SESSIONS,
+        idle=desired.idle_seconds,
+    )
+
+
+def render_metrics(settings: ProxySettings) -> str:
+    """Return the frontend of HAProxy's metrics and probes; ready is a worker whose table is complete."""
+    return _METRICS.substitute(
+        metrics=names.METRICS,
+        binds="\n".join(f"  bind {address}" for address in settings.metrics),
+        stopping=names.STOPPING_KEY,
+        state=settings.map_path(MapName.STATE),
+        yes=Serving.STOPPING.value,
+        ready=names.READY_KEY,
+        control=names.CONTROL,
+    )

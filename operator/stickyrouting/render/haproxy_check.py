@@ -1,0 +1,85 @@
+"""What a desired state must be so that haproxy.cfg can say it: nothing of it may end a word, a line or a quote."""
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from stickyrouting.model.desired import Address, Desired, Endpoint, Timeouts
+from stickyrouting.model.errors import InvalidDesired
+from stickyrouting.render.haproxy_names import MAX_SERVER_ID
+
+MAX_TIME_MS = (1 << 31) - 1
+"""HAProxy's longest time, about 24 days (manual, section 2.5)."""
+_COOKIE = re.compile(r"[A-Za-z0-9!&*+.^_`|~-]+")
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+
+
+def check_desired(desired: Desired) -> None:
+    """Raise :class:`InvalidDesired` with every fault of the desired state and its place."""
+    faults = [
+        *_session_faults(desired),
+        *_time_faults(desired),
+        *_check_faults(desired),
+        *_place_faults(desired),
+    ]
+    if faults:
+        raise InvalidDesired("; ".join(faults))
+
+
+def _session_faults(desired: Desired) -> Iterator[str]:
+    if not _COOKIE.fullmatch(desired.cookie_name):
+        yield f"cookieName {desired.cookie_name!r}: use letters, digits and ! & * + - . ^ _ ` | ~ only"
+    for field, seconds in (
+        ("idleSeconds", desired.idle_seconds),
+        ("absoluteSeconds", desired.absolute_seconds),
+    ):
+        if not 1 <= seconds <= MAX_TIME_MS // 1_000:
+            yield f"{field} {seconds}: use 1 to {MAX_TIME_MS // 1_000}"
+    if not 0 <= desired.termination_grace_seconds <= MAX_TIME_MS // 1_000 - 60:
+        yield f"terminationGraceSeconds {desired.termination_grace_seconds}: use 0 to {MAX_TIME_MS // 1_000 - 60}"
+
+
+def _time_faults(desired: Desired) -> Iterator[str]:
+    for field in Timeouts.__struct_fields__:
+        length = getattr(desired.timeouts, field)
+        if not 1 <= length <= MAX_TIME_MS:
+            yield f"timeouts.{field} {length}: use 1 to {MAX_TIME_MS} milliseconds"
+
+
+def _check_faults(desired: Desired) -> Iterator[str]:
+    check = desired.health_check
+    if check.path is not None and not _PATH.fullmatch(check.path):
+        yield f"healthCheck.path {check.path!r}: begin with / and use characters of a URL path and query only"
+    for field, value in (("intervalMs", check.interval_ms), ("fall", check.fall), ("rise", check.rise)):
+        if not 1 <= value <= MAX_TIME_MS:
+            yield f"healthCheck.{field} {value}: use 1 or more"
+
+
+def _place_faults(desired: Desired) -> Iterator[str]:
+    if desired.fallback is not None:
+        yield from _address_faults("fallback", desired.fallback)
+    for endpoint in desired.endpoints:
+        place = f"endpoint {endpoint.id}"
+        if not 1 <= endpoint.id <= MAX_SERVER_ID:
+            yield f"{place}: use an id from 1 to {MAX_SERVER_ID}"
+        yield from _address_faults(place, endpoint)
+    for id_, count in Counter(endpoint.id for endpoint in desired.endpoints).items():
+        if count > 1:
+            yield f"endpoint {id_}: is in the list {count} times"
+
+
+def _address_faults(place: str, address: Address | Endpoint) -> Iterator[str]:
+    if not _is_ip(address.address):
+        yield f"{place}: address {address.address!r} is no IPv4 or IPv6 address"
+    if not 1 <= address.port <= 65535:
+        yield f"{place}: port {address.port} is not from 1 to 65535"
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    # A zone is a name of this machine's, which HAProxy does not read.
+    return getattr(found, "scope_id", None) is None

@@ -1,0 +1,42 @@
+"""Names and numbers that haproxy.cfg and those who talk to HAProxy must agree on."""
+
+SESSIONS = "sess"
+"""Stick table: session id → server id (gpt0), or one of the marks below; replicated to the agent."""
+CONTROL = "ctl"
+"""Stick table of the agent's own words; local to each worker, so that a new worker is not ready by inheritance."""
+LIVE = "live"
+"""Stick table: requests and WebSockets in flight per session."""
+IDS = "ids"
+"""Stick table: server id → server; finds a server by its id without walking the list."""
+APP = "app"
+FALLBACK = "fallback"
+TRAFFIC = "fe"
+METRICS = "metrics"
+
+PEERS = "pp"
+LOCAL_PEER = "local"
+AGENT_PEER = "agent"
+
+READY_KEY = "ready"
+STOPPING_KEY = "stopping"
+SIGNING_KEY = "signing"
+
+SESSION_ID_LENGTH = 32
+"""Ten digits of the time of birth and 22 characters of base64url (132 bits)."""
+MAC_LENGTH = 16
+HINT_LENGTH = 10
+
+NEWBORN = 1 << 31
+"""Added to a server id: the client has not come back with its cookie yet, or: look once."""
+UNBIND = 4294967295
+"""Value of a session that is bound anew by its next request and keeps its id."""
+ENDED = 4294967294
+"""Value of a session that is over: its cookie is worth nothing, its client gets a new id."""
+SERVER_ID_MASK = NEWBORN - 1
+MAX_SERVER_ID = NEWBORN - 3
+"""The two ids above it would be taken for ``ENDED`` and ``UNBIND`` without their highest bit."""
+
+
+def server_name(server_id: int) -> str:
+    """Return the name of a server of backend ``app``; the same on every proxy."""
+    return f"s{server_id}"

@@ -1,0 +1,112 @@
+"""The map files of HAProxy: what changes at runtime without a reload, and what no client may name.
+
+Order of changes: ``keys.map`` before ``state.map`` (a key must be known before it signs), ``hint2id.map`` and
+``id2hint.map`` before the server that they name.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from stickyrouting.model.desired import Desired
+from stickyrouting.model.errors import InvalidDesired, InvalidKeys
+from stickyrouting.model.keys import KeySet
+from stickyrouting.render.haproxy_names import HINT_LENGTH, MAX_SERVER_ID, SIGNING_KEY, STOPPING_KEY
+
+KEY_BYTES = 32
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+class MapName(StrEnum):
+    """The maps; the value is the file's name below the run directory."""
+
+    HINT2ID = "hint2id.map"
+    ID2HINT = "id2hint.map"
+    KEYS = "keys.map"
+    STATE = "state.map"
+
+
+class Serving(Enum):
+    """Whether clients may keep their connections: a proxy that stops answers ``Connection: close``."""
+
+    OPEN = "no"
+    STOPPING = "yes"
+
+
+class MapEntry(NamedTuple):
+    """One line of a map."""
+
+    key: str
+    value: str
+
+
+def hint(hint_key: str, server_id: int) -> str:
+    """Return what a cookie says about its server: 10 characters of HMAC-SHA256(hint key, decimal server id).
+
+    ``hint_key`` is base64 of 32 bytes; raises :class:`InvalidKeys`.
+    """
+    digest = hmac.new(_key_bytes(hint_key, "the hint key"), str(server_id).encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode()[:HINT_LENGTH]
+
+
+def render_maps(
+    desired: Desired, keys: KeySet, serving: Serving = Serving.OPEN
+) -> dict[MapName, tuple[MapEntry, ...]]:
+    """Return the content of every map; raises :class:`InvalidKeys`, :class:`InvalidDesired`.
+
+    The signing key's id stands in ``state.map``: in ``keys.map`` a client could name it in its cookie.
+    """
+    _check_keys(keys)
+    hints = _hints(desired, keys)
+    return {
+        MapName.HINT2ID: tuple(MapEntry(value, str(id_)) for id_, value in hints),
+        MapName.ID2HINT: tuple(MapEntry(str(id_), value) for id_, value in hints),
+        MapName.KEYS: tuple(MapEntry(key_id, keys.keys[key_id]) for key_id in sorted(keys.keys)),
+        MapName.STATE: (MapEntry(SIGNING_KEY, keys.current), MapEntry(STOPPING_KEY, serving.value)),
+    }
+
+
+def map_text(entries: Iterable[MapEntry]) -> str:
+    """Return a map file's content (HAProxy manual, "map": one key and its value per line)."""
+    return "".join(f"{key} {value}\n" for key, value in entries)
+
+
+def merged_keys(newest: KeySet, other: KeySet | None) -> KeySet:
+    """Return what two slots say together: the newest signs and names servers, the keys of both are accepted."""
+    if other is None:
+        return newest
+    return KeySet(newest.current, {**other.keys, **newest.keys}, newest.hint_key)
+
+
+def _hints(desired: Desired, keys: KeySet) -> tuple[tuple[int, str], ...]:
+    ids = [endpoint.id for endpoint in desired.endpoints]
+    for id_ in ids:
+        if not 1 <= id_ <= MAX_SERVER_ID:
+            raise InvalidDesired(f"endpoint id {id_}: use 1 to {MAX_SERVER_ID}")
+    if len(set(ids)) != len(ids):
+        raise InvalidDesired(f"endpoint ids {ids}: each may stand for one endpoint only")
+    return tuple((id_, hint(keys.hint_key, id_)) for id_ in ids)
+
+
+def _check_keys(keys: KeySet) -> None:
+    for key_id, key in keys.keys.items():
+        if not _KEY_ID.fullmatch(key_id):
+            raise InvalidKeys(f"key id {key_id!r}: use 1 to 32 letters, digits, '-' and '_'")
+        _key_bytes(key, f"key {key_id}")
+    if keys.current not in keys.keys:
+        raise InvalidKeys(f"the current key id {keys.current!r} is not among the keys")
+
+
+def _key_bytes(key: str, what: str) -> bytes:
+    try:
+        found = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != KEY_BYTES:
+        raise InvalidKeys(f"{what} is not base64 of {KEY_BYTES} bytes")
+    return found

@@ -1,0 +1,93 @@
+"""What stickiness costs: configurations to compare, reading of wrk's output, and the ratio. Pure."""
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+REQUESTS = re.compile(r"Requests/sec:\s+([0-9.]+)")
+BAD = re.compile(r"Non-2xx or 3xx responses:\s+(\d+)|Socket errors: (.+)")
+
+BASE = """global
+  nbthread 1
+  maxconn 8000
+defaults
+  mode http
+  timeout client 60s
+  timeout server 60s
+  timeout connect 2s
+  timeout http-keep-alive 60s
+  option idle-close-on-response
+"""
+
+
+class BenchError(RuntimeError):
+    """A run that cannot be counted; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A backend on loopback."""
+
+    number: int
+    address: str
+    port: int
+
+
+def render_backends(servers: Sequence[Server]) -> str:
+    """HAProxy as the application: every server answers 200 with a short body."""
+    return BASE + "".join(render_backend(server) for server in servers)
+
+
+def render_backend(server: Server) -> str:
+    """One server."""
+    return (
+        f"frontend b{server.number}\n  bind {server.address}:{server.port}\n"
+        '  http-request return status 200 content-type text/plain string "ok\\n"\n'
+    )
+
+
+def render_plain(port: int, servers: Sequence[Server]) -> str:
+    """Plain round robin, no stickiness at all."""
+    return render_proxy(port, servers, "", "")
+
+
+def render_native(port: int, servers: Sequence[Server]) -> str:
+    """HAProxy's own cookie: it names the server, unsigned."""
+    return render_proxy(port, servers, "  cookie SRV insert indirect nocache\n", " cookie s{number}")
+
+
+def render_proxy(port: int, servers: Sequence[Server], backend: str, server: str) -> str:
+    """One frontend, one backend."""
+    lines = "".join(
+        f"  server s{s.number} {s.address}:{s.port} check{server.format(number=s.number)}\n" for s in servers
+    )
+    return (
+        f"{BASE}frontend fe\n  bind 127.0.0.1:{port}\n  default_backend app\n"
+        f"backend app\n  balance roundrobin\n{backend}{lines}"
+    )
+
+
+def render_script(cookies: Sequence[str]) -> str:
+    """Script for wrk: each request carries the next session's cookie."""
+    listed = ",\n".join(f'  "{cookie}"' for cookie in cookies)
+    return (
+        f"local cookies = {{\n{listed}\n}}\nlocal n = 0\n"
+        "request = function()\n  n = n % #cookies + 1\n"
+        '  return wrk.format("GET", "/", {["Cookie"] = cookies[n]})\nend\n'
+    )
+
+
+def parse_rate(output: str) -> float:
+    """Requests per second from wrk's output; raise ``BenchError`` if any answer was bad."""
+    if bad := BAD.search(output):
+        raise BenchError(f"wrk saw bad answers, the run does not count: {bad.group(0)}")
+    found = REQUESTS.search(output)
+    if found is None:
+        raise BenchError(f"wrk said no rate: {output[-200:]}")
+    return float(found.group(1))
+
+
+def median_ratio(ours: Sequence[float], other: Sequence[float]) -> float:
+    """Median of the ratios pair by pair: what is slow in one round is slow for both."""
+    return round(statistics.median(a / b for a, b in zip(ours, other, strict=True)), 3)

@@ -1,0 +1,83 @@
+"""Figures taken after the verifier's phases: delays of pods that come and go, idle cost, memory, API writes."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from apps.arrivals import delays_to_first, delays_to_last
+from demo.cost import cpu_of, memory_of, shares
+from demo.pods import list_pods, watching
+from demo.settings import NAMESPACE, OPERATOR_SELECTOR, PROXY_SELECTOR, SHOP_SELECTOR, SYSTEM
+from demo.traffic import Traffic
+from demo.troubles import Stage, scale_shop, set_ready
+from demo.verdict import Measured
+from demo.writes import Write, beside_status, read_writes
+
+OPERATOR_ACCOUNTS = f"system:serviceaccount:{SYSTEM}:"
+ROUNDS = 2
+SETTLE = 2.0
+
+
+async def measure_memory(stage: Stage, measured: Measured) -> None:
+    """Memory of operator and agents."""
+    measured.operator_memory = await memory_of(stage.kubectl, SYSTEM, OPERATOR_SELECTOR, "operator")
+    measured.agent_memory = await memory_of(stage.kubectl, NAMESPACE, PROXY_SELECTOR, "agent")
+
+
+async def measure_delays(stage: Stage, traffic: Traffic, measured: Measured) -> None:
+    """Scale the shop up and down twice under new sessions only: no session that is verified lives there."""
+    before = {pod.name for pod in await list_pods(stage.kubectl, NAMESPACE, SHOP_SELECTOR)}
+    async with watching(stage.kubectl, NAMESPACE, SHOP_SELECTOR) as times:
+        await traffic.begin_newcomers(stage.settings.newcomers)
+        try:
+            for _ in range(ROUNDS):
+                await scale_shop(stage, len(before) + 4)
+                await asyncio.sleep(SETTLE)
+                await scale_shop(stage, len(before))
+        finally:
+            arrivals = await traffic.end_newcomers()
+    came = {pod: at for pod, at in times.ready.items() if pod not in before}
+    measured.ready_to_first = list(delays_to_first(came, arrivals).values())
+    measured.gone_to_last = list(delays_to_last(times.going, arrivals).values())
+    measured.newcomers_failed = arrivals.failed
+
+
+async def measure_idle(stage: Stage, audit: Path | None, measured: Measured) -> None:
+    """CPU and API writes while nothing happens."""
+    stage.say(f"{stage.settings.idle:.0f} s without traffic: what does an idle StickyService cost?")
+    await asyncio.sleep(SETTLE)
+    began, clock = time.time(), time.monotonic()
+    operators = await cpu_of(stage.kubectl, SYSTEM, OPERATOR_SELECTOR, "operator")
+    agents = await cpu_of(stage.kubectl, NAMESPACE, PROXY_SELECTOR, "agent")
+    await asyncio.sleep(stage.settings.idle)
+    seconds = time.monotonic() - clock
+    again = await cpu_of(stage.kubectl, SYSTEM, OPERATOR_SELECTOR, "operator")
+    measured.operator_cpu = shares(operators, again, seconds)
+    again = await cpu_of(stage.kubectl, NAMESPACE, PROXY_SELECTOR, "agent")
+    measured.agent_cpu = shares(agents, again, seconds)
+    if audit is not None:
+        measured.idle_writes = describe(idle_writes(read_writes(audit, OPERATOR_ACCOUNTS, began)))
+
+
+def idle_writes(writes: list[Write]) -> list[Write]:
+    """All writes except the leader's renewals of its Lease, which are the installation's, not a
+    StickyService's.
+    """
+    return [write for write in writes if write.resource != "leases"]
+
+
+async def measure_writes(stage: Stage, audit: Path | None, measured: Measured) -> None:
+    """API writes of one endpoint change: a pod turns unready."""
+    if audit is None:
+        return
+    pod = (await list_pods(stage.kubectl, NAMESPACE, SHOP_SELECTOR))[0].name
+    began = time.time()
+    await set_ready(stage, [pod], "false")
+    await asyncio.sleep(4 * SETTLE)
+    measured.change_writes = describe(beside_status(read_writes(audit, OPERATOR_ACCOUNTS, began)))
+    await set_ready(stage, [pod], "true")
+
+
+def describe(writes: list[Write]) -> list[str]:
+    """Writes as text."""
+    return [f"{write.verb} {write.resource} {write.name}" for write in writes]

@@ -1,0 +1,153 @@
+"""The demo's phases: what is done to the cluster while the verifier's traffic runs, one function each."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from demo.kube import Kubectl, until
+from demo.pods import Health, Pod, count, list_pods
+from demo.settings import (
+    NAMESPACE,
+    OPERATOR_SELECTOR,
+    PROXY,
+    PROXY_SELECTOR,
+    SHOP,
+    SHOP_SELECTOR,
+    SYSTEM,
+    Settings,
+)
+
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a phase acts on, and how it tells what it does."""
+
+    kubectl: Kubectl
+    settings: Settings
+    say: Callable[[str], None]
+
+
+async def nothing(stage: Stage) -> None:
+    """Only traffic."""
+
+
+async def scale_up(stage: Stage) -> None:
+    """Five shop pods instead of two."""
+    await scale_shop(stage, 5)
+
+
+async def delete_one_proxy(stage: Stage) -> None:
+    """Delete a proxy pod; wait until it has ended and another one is ready."""
+    proxies = await list_pods(stage.kubectl, NAMESPACE, PROXY_SELECTOR)
+    victim = proxies[0].name
+    stage.say(f"kubectl delete pod {victim}")
+    await stage.kubectl.run("delete", "pod", victim, "-n", NAMESPACE, "--wait=false")
+
+    def replaced(pods: list[Pod]) -> bool:
+        return victim not in {pod.name for pod in pods} and count(pods, Health.READY) == len(proxies)
+
+    await proxies_are(stage, f"{victim} to end and be replaced", replaced)
+
+
+async def roll_proxies(stage: Stage) -> None:
+    """Replace all proxy pods; wait until the old ones have ended."""
+    old = {pod.name for pod in await list_pods(stage.kubectl, NAMESPACE, PROXY_SELECTOR)}
+    stage.say(f"kubectl rollout restart deployment/{PROXY}")
+    await stage.kubectl.run("rollout", "restart", f"deployment/{PROXY}", "-n", NAMESPACE)
+
+    def rolled(pods: list[Pod]) -> bool:
+        return not old & {pod.name for pod in pods} and count(pods, Health.READY) == len(old)
+
+    await proxies_are(stage, "all proxies to be replaced", rolled)
+
+
+async def kill_operator(stage: Stage) -> None:
+    """No operator for a while; afterwards as many as before."""
+    arguments = ("deployment", "-n", SYSTEM, "-l", OPERATOR_SELECTOR)
+    deployment = (await stage.kubectl.items(*arguments))[0]
+    name, replicas = deployment["metadata"]["name"], deployment["spec"]["replicas"]
+    stage.say(f"kubectl scale deployment/{name} --replicas=0 for {stage.settings.operator_gone:.0f} s")
+    await stage.kubectl.run("scale", f"deployment/{name}", "-n", SYSTEM, "--replicas=0")
+
+    async def gone() -> bool:
+        return not await list_pods(stage.kubectl, SYSTEM, OPERATOR_SELECTOR)
+
+    async def back() -> bool:
+        pods = await list_pods(stage.kubectl, SYSTEM, OPERATOR_SELECTOR)
+        return count(pods, Health.READY) == int(replicas)
+
+    try:
+        await until("the operator to end", gone, PATIENCE)
+        await asyncio.sleep(stage.settings.operator_gone)
+    finally:
+        stage.say(f"kubectl scale deployment/{name} --replicas={replicas}")
+        await stage.kubectl.run("scale", f"deployment/{name}", "-n", SYSTEM, f"--replicas={replicas}")
+    await until("the operator to be back", back, PATIENCE)
+
+
+async def all_unready(stage: Stage) -> None:
+    """Every shop pod fails its readiness for a while, and goes on serving."""
+    pods = [pod.name for pod in await list_pods(stage.kubectl, NAMESPACE, SHOP_SELECTOR)]
+    stage.say(f"all {len(pods)} shop pods turn unready for {stage.settings.unready:.0f} s")
+    try:
+        await set_ready(stage, pods, "false")
+        await shop_is(
+            stage, "all shop pods to be unready", lambda seen: count(seen, Health.UNREADY) == len(pods)
+        )
+        await asyncio.sleep(stage.settings.unready)
+    finally:
+        await set_ready(stage, pods, "true")
+    await shop_is(stage, "all shop pods to be ready", lambda seen: count(seen, Health.READY) == len(pods))
+
+
+async def set_ready(stage: Stage, pods: list[str], value: str) -> None:
+    """Switch the readiness of ``pods`` through the API server's proxy, which ignores readiness."""
+    paths = (
+        f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/admin/ready?value={value}" for pod in pods
+    )
+    await asyncio.gather(*(stage.kubectl.post(path) for path in paths))
+
+
+async def scale_shop(stage: Stage, replicas: int) -> None:
+    """Scale the shop and wait until exactly so many pods are there and ready."""
+    stage.say(f"kubectl scale deployment/{SHOP} --replicas={replicas}")
+    await stage.kubectl.run("scale", f"deployment/{SHOP}", "-n", NAMESPACE, f"--replicas={replicas}")
+
+    def settled(pods: list[Pod]) -> bool:
+        return len(pods) == replicas == count(pods, Health.READY)
+
+    await shop_is(stage, f"{replicas} shop pods to be ready", settled)
+
+
+async def shop_is(stage: Stage, what: str, true: Callable[[list[Pod]], bool]) -> None:
+    """Wait until the shop's pods are as ``true`` says."""
+    await pods_are(stage, SHOP_SELECTOR, what, true)
+
+
+async def proxies_are(stage: Stage, what: str, true: Callable[[list[Pod]], bool]) -> None:
+    """Wait until the proxy pods are as ``true`` says."""
+    await pods_are(stage, PROXY_SELECTOR, what, true)
+
+
+async def pods_are(stage: Stage, selector: str, what: str, true: Callable[[list[Pod]], bool]) -> None:
+    """Wait until the pods of ``selector`` are as ``true`` says; raise ``TooLateError`` after two minutes."""
+
+    async def now() -> bool:
+        return true(await list_pods(stage.kubectl, NAMESPACE, selector))
+
+    await until(what, now, PATIENCE)
+
+
+Trouble = Callable[[Stage], Awaitable[None]]
+
+PHASES: tuple[tuple[str, Trouble], ...] = (
+    ("births", nothing),
+    ("steady", nothing),
+    ("scale-up", scale_up),
+    ("proxy-deleted", delete_one_proxy),
+    ("proxies-rolled", roll_proxies),
+    ("operator-killed", kill_operator),
+    ("pods-unready", all_unready),
+)

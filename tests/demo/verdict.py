@@ -1,0 +1,164 @@
+"""What the demo promises, and whether the run kept it. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+from apps.verifier.tally import Result, percentile
+from demo.cost import Memory
+from demo.settings import Settings
+
+PHASES = (
+    "births",
+    "steady",
+    "scale-up",
+    "proxy-deleted",
+    "proxies-rolled",
+    "operator-killed",
+    "pods-unready",
+)
+MIB_OPERATOR = 150.0
+MIB_AGENT = 55.0
+SECONDS = 1.0
+CPU_PERCENT = 1.0
+
+
+class Held(Enum):
+    """Whether a promise was kept."""
+
+    YES = "kept"
+    NO = "BROKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise: what, the bound, what was seen, whether it held."""
+
+    what: str
+    bound: str
+    seen: str
+    held: Held
+
+
+@dataclass(slots=True)
+class Measured:
+    """Everything beside the verifier's figures.
+
+    Delays in seconds (None: the pod was never reached), CPU in percent; writes are None without an audit log;
+    ``failures``: what did not come true in time.
+    """
+
+    ready_to_first: list[float | None] = field(default_factory=list)
+    gone_to_last: list[float | None] = field(default_factory=list)
+    newcomers_failed: int = 0
+    operator_memory: list[Memory] = field(default_factory=list)
+    agent_memory: list[Memory] = field(default_factory=list)
+    operator_cpu: dict[str, float] = field(default_factory=dict)
+    agent_cpu: dict[str, float] = field(default_factory=dict)
+    idle_writes: list[str] | None = None
+    change_writes: list[str] | None = None
+    failures: list[str] = field(default_factory=list)
+
+
+def judge(result: Result, measured: Measured, wanted: Settings) -> list[Check]:
+    """All checks of one run; ``wanted`` says how much traffic there should be."""
+    failures = [Check(failure, "in time", "did not happen", Held.NO) for failure in measured.failures]
+    return [
+        *failures,
+        *judge_sessions(result, wanted),
+        *judge_phases(result, wanted.least),
+        *judge_figures(measured),
+        *judge_writes(measured),
+    ]
+
+
+def judge_sessions(result: Result, wanted: Settings) -> list[Check]:
+    """The promises that every answer was checked for."""
+    return [
+        check_least("verified requests", result.verified, wanted.total),
+        check_least("sessions", result.sessions, wanted.sessions),
+        check_none("violations", result.violations),
+        check_none("errors", result.errors),
+        check_none("sessions lost", result.lost),
+        check_none("proxy cookies that named another session", result.reissued),
+    ]
+
+
+def judge_phases(result: Result, least: int) -> list[Check]:
+    """Each phase was there, with enough requests in it."""
+    verified = {phase.name: phase.verified for phase in result.phases}
+    return [check_least(f"verified in phase {name}", verified.get(name, 0), least) for name in PHASES]
+
+
+def judge_figures(measured: Measured) -> list[Check]:
+    """Delays, memory and idle CPU."""
+    memory = {"operator": measured.operator_memory, "agent": measured.agent_memory}
+    cpu = {"operator": measured.operator_cpu, "agent": measured.agent_cpu}
+    bounds = {"operator": MIB_OPERATOR, "agent": MIB_AGENT}
+    return [
+        check_delays("pod ready → first new session, p95", measured.ready_to_first),
+        check_delays("pod going → last new session, p95", measured.gone_to_last),
+        check_none("new sessions refused while pods came and went", measured.newcomers_failed),
+        *(check_most(f"{who} memory", [m.now for m in memory[who]], bounds[who], "MiB") for who in bounds),
+        *(check_most(f"{who} CPU while idle", list(cpu[who].values()), CPU_PERCENT, "%") for who in bounds),
+    ]
+
+
+def judge_writes(measured: Measured) -> list[Check]:
+    """API writes, where an audit log tells them."""
+    checks = []
+    if measured.idle_writes is not None:
+        checks.append(check_none("API writes while idle", len(measured.idle_writes)))
+    if measured.change_writes is not None:
+        checks.append(
+            check_most("API writes of one endpoint change", [len(measured.change_writes)], 2, "writes")
+        )
+    return checks
+
+
+def check_least(what: str, seen: int, least: int) -> Check:
+    """At least ``least``."""
+    return Check(what, f"≥ {least:,}", f"{seen:,}", Held.YES if seen >= least else Held.NO)
+
+
+def check_none(what: str, seen: int) -> Check:
+    """None at all."""
+    return Check(what, "0", f"{seen:,}", Held.NO if seen else Held.YES)
+
+
+def check_delays(what: str, delays: Sequence[float | None]) -> Check:
+    """95 % of the delays below a second; a pod that was never reached, or no pod at all, breaks it."""
+    known = [delay for delay in delays if delay is not None]
+    if not known or len(known) < len(delays):
+        return Check(what, f"< {SECONDS:g} s", f"{len(known)} of {len(delays)} pods reached", Held.NO)
+    seen = percentile(known, 0.95)
+    held = Held.YES if seen < SECONDS else Held.NO
+    return Check(what, f"< {SECONDS:g} s", f"{seen:.2f} s ({len(known)} pods)", held)
+
+
+def check_most(what: str, seen: Sequence[float], most: float, unit: str) -> Check:
+    """The largest is at most ``most``; nothing measured breaks it."""
+    if not seen:
+        return Check(what, f"≤ {most:g} {unit}", "not measured", Held.NO)
+    return Check(
+        what, f"≤ {most:g} {unit}", f"{max(seen):g} {unit}", Held.YES if max(seen) <= most else Held.NO
+    )
+
+
+def make_report(result: Result, measured: Measured, checks: Sequence[Check]) -> Mapping[str, Any]:
+    """Content of build/demo.json."""
+    return {
+        **result.as_json(),
+        "pod_ready_to_first_request_p95_seconds": p95(measured.ready_to_first),
+        "pod_gone_to_no_request_p95_seconds": p95(measured.gone_to_last),
+        "measured": asdict(measured),
+        "checks": [{**asdict(check), "held": check.held is Held.YES} for check in checks],
+        "kept": all(check.held is Held.YES for check in checks),
+    }
+
+
+def p95(delays: Sequence[float | None]) -> float | None:
+    """95th percentile of the known delays, None when there are none."""
+    known = [delay for delay in delays if delay is not None]
+    return percentile(known, 0.95) if known else None

@@ -1,0 +1,210 @@
+"""What Programmed means: one read of each agent over mutual TLS, with the certificates that the operator gave out."""
+
+import base64
+import datetime as dt
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from kube.api.server import ApiServer
+from kube.api.store import Place
+from kube.api.waiting import until
+from kube.loop_site import (
+    NOW_MS,
+    Manifest,
+    Site,
+    conditions_of,
+    desired_of,
+    operator,
+    pod,
+    put_pods,
+    put_shop,
+)
+from stickyrouting.agent.keys import Identity
+from stickyrouting.agent.tls import make_server_context
+from stickyrouting.apply.reconcile import Next
+from stickyrouting.model.names import PORT_AGENT, child_labels
+from stickyrouting.model.report import HaproxyReport, HaproxyState, Report, encode_report
+from stickyrouting.watch.kinds import CONFIG_MAP, POD, SECRET, STICKY_SERVICE
+
+_addresses = (f"127.77.{number // 250}.{number % 250 + 1}" for number in itertools.count())
+
+
+@dataclass
+class Agent:
+    """An agent: what it reports, where it listens."""
+
+    address: str
+    version: int
+    generation: int = 1
+    asked: int = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        haproxy = HaproxyReport(HaproxyState.READY, refilled=True, workers=1, reloads=0)
+        return web.Response(body=encode_report(Report("p", self.version, self.generation, 2, haproxy)))
+
+
+def slot(api: ApiServer, name: str = "shop") -> Identity:
+    """Return what the proxies of a StickyService find in their key slot."""
+    data = api.get(SECRET, "demo", f"{name}-sticky-keys-a")["data"]
+    found = {file: base64.b64decode(content) for file, content in data.items()}
+    return Identity(found["tls.crt"], found["tls.key"], found["ca.crt"])
+
+
+@asynccontextmanager
+async def running(agent: Agent, identity: Identity, scratch: Path) -> AsyncIterator[Agent]:
+    app = web.Application()
+    app.router.add_get("/v1/state", agent.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    context = make_server_context(identity, scratch)
+    await web.TCPSite(runner, agent.address, PORT_AGENT, ssl_context=context).start()
+    try:
+        yield agent
+    finally:
+        await runner.cleanup()
+
+
+def proxy(name: str, address: str) -> Manifest:
+    return pod(name, address, labels=child_labels("shop"))
+
+
+@asynccontextmanager
+async def shop_with(api: ApiServer, *names: str) -> AsyncIterator[Site]:
+    """Run an operator until everything is made, with proxy pods of these names that nobody has asked yet."""
+    put_shop(api)
+    async with operator(api) as site:
+        await site.settle()
+        for name in names:
+            api.put(proxy(name, next(_addresses)))
+        yield site
+
+
+def agent_of(api: ApiServer, name: str) -> Agent:
+    return Agent(api.get(POD, "demo", name)["status"]["podIP"], desired_of(api)["version"])
+
+
+async def hear(site: Site) -> Next:
+    """Ask the agents, wait for news, run the loop on it."""
+    site.monotonic += 20
+    before = site.wakes
+    await site.loop()
+    await until(lambda: site.wakes > before, seconds=10)
+    return await site.loop()
+
+
+def programmed(api: ApiServer) -> str:
+    found = api.get(STICKY_SERVICE, "demo", "shop")["status"]["conditions"]
+    message: str = next(c["message"] for c in found if c["type"] == "Programmed")
+    return message
+
+
+async def test_all_is_well_when_every_agent_reports_the_version(api: ApiServer, tmp_path: Path) -> None:
+    async with shop_with(api, "p", "q") as site:
+        one, two = agent_of(api, "p"), agent_of(api, "q")
+        async with running(one, slot(api), tmp_path), running(two, slot(api), tmp_path):
+            await hear(site)
+            await until(lambda: one.asked and two.asked)
+            assert await site.settle() is Next.IDLE
+            assert conditions_of(api)["Programmed"] == ("True", "Programmed")
+            assert conditions_of(api)["Ready"] == ("True", "Ready")
+            assert api.get(STICKY_SERVICE, "demo", "shop")["status"]["proxies"] == {
+                "desired": 2,
+                "ready": 2,
+                "programmed": 2,
+            }
+            api.journal.clear()
+            for _ in range(20):
+                site.monotonic += 20
+                await site.loop()
+            assert site.writes() == []
+
+
+async def test_an_agent_that_stays_behind_is_named_after_three_seconds(
+    api: ApiServer, tmp_path: Path
+) -> None:
+    async with shop_with(api, "p", "q") as site:
+        one, two = agent_of(api, "p"), agent_of(api, "q")
+        async with running(one, slot(api), tmp_path), running(two, slot(api), tmp_path):
+            await hear(site)
+            await until(lambda: one.asked and two.asked)
+            await site.settle()
+            put_pods(api, "shop-a")
+            site.now_ms += 1_000
+            await site.settle()
+            one.version = desired_of(api)["version"]
+            assert await hear(site) is Next.SOON
+            assert conditions_of(api)["Programmed"] == ("True", "Programmed")
+            site.now_ms += 3_001
+            await site.settle()
+            assert conditions_of(api)["Programmed"] == ("False", "ProxiesBehind")
+            assert programmed(api) == (
+                "1 of 2 proxies serve the current endpoint list; q has not applied the current endpoint list yet"
+            )
+
+
+async def test_an_agent_that_nobody_answers_for_is_told(api: ApiServer) -> None:
+    async with shop_with(api, "p") as site:
+        await hear(site)
+        await site.settle()
+    assert conditions_of(api)["Programmed"] == ("False", "ProxiesBehind")
+    assert "0 of 1 proxies serve the current endpoint list; p does not answer: " in programmed(api)
+
+
+async def test_an_agent_of_another_stickyservice_is_not_believed(api: ApiServer, tmp_path: Path) -> None:
+    async with shop_with(api, "p") as site:
+        leaf = site.ports.authority.issue("cart.demo.proxy.stickyrouting.io", dt.datetime.now(dt.UTC))
+        agent = agent_of(api, "p")
+        identity = Identity(leaf.certificate, leaf.private_key, site.ports.authority.pem)
+        async with running(agent, identity, tmp_path):
+            await hear(site)
+            await site.settle()
+    assert agent.asked == 0
+    assert conditions_of(api)["Programmed"] == ("False", "ProxiesBehind")
+    assert "Hostname mismatch" in programmed(api)
+
+
+async def test_a_key_slot_that_was_deleted_is_made_again_once_an_agent_says_that_it_has_none(
+    api: ApiServer, tmp_path: Path
+) -> None:
+    async with shop_with(api, "p") as site:
+        agent = agent_of(api, "p")
+        async with running(agent, slot(api), tmp_path):
+            await hear(site)
+            await site.settle()
+            api.remove(SECRET, "demo", "shop-sticky-keys-a")
+            await site.settle()
+            assert api.store.find(Place(SECRET, "demo", "shop-sticky-keys-a")) is None
+            agent.generation = 0
+            await hear(site)
+            await site.settle()
+    assert api.get(SECRET, "demo", "shop-sticky-keys-a")["immutable"]
+
+
+async def test_a_configmap_deleted_while_the_clock_is_behind_is_still_newer_than_what_agents_have(
+    api: ApiServer, tmp_path: Path
+) -> None:
+    async with shop_with(api, "p") as site:
+        agent = agent_of(api, "p")
+        async with running(agent, slot(api), tmp_path):
+            await hear(site)
+            api.remove(CONFIG_MAP, "demo", "shop-sticky")
+            site.now_ms -= 3_600_000
+            await site.settle()
+    assert desired_of(api)["version"] == NOW_MS + 1
+
+
+async def test_proxies_that_go_are_not_asked(api: ApiServer, tmp_path: Path) -> None:
+    async with shop_with(api, "p") as site:
+        agent = agent_of(api, "p")
+        live = api.get(POD, "demo", "p")
+        api.put({**live, "metadata": {**live["metadata"], "deletionTimestamp": "2026-11-02T00:00:00Z"}})
+        async with running(agent, slot(api), tmp_path):
+            assert await site.settle() is Next.IDLE
+    assert agent.asked == 0
+    assert conditions_of(api)["Programmed"] == ("False", "NoProxies")

@@ -1,0 +1,209 @@
+"""What the agent tells HAProxy, as literal commands; when it reloads, and why it waits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from stickyrouting.agent.ending import Stage
+from stickyrouting.agent.plan import Plan, ReplaceMap, Step, make_plan, make_ready
+from stickyrouting.agent.running import Running, Server, WorkerState
+from stickyrouting.agent.target import make_target, render_files, started_with
+from stickyrouting.model.desired import Desired, Endpoint, EndpointState, Timeouts
+from stickyrouting.model.keys import KeySet
+from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.maps import MapEntry, MapName
+
+SETTINGS = ProxySettings()
+ONE = Endpoint(1, "shop-1", "198.18.0.1", 8080, EndpointState.READY)
+TWO = Endpoint(2, "shop-2", "198.18.0.2", 8080, EndpointState.READY)
+K1 = KeySet(
+    current="k1",
+    keys={"k1": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="},
+    hint_key="AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=",
+)
+K2 = KeySet("k2", {**K1.keys, "k2": "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="}, K1.hint_key)
+H1, H2 = "cnqhk4TQnA", "e_uU_V-IUl"
+
+
+def make_desired(*endpoints: Endpoint, **changes: Any) -> Desired:
+    desired = Desired(
+        version=5,
+        namespace="demo",
+        name="shop",
+        cookie_name="STICKY",
+        idle_seconds=1800,
+        absolute_seconds=43200,
+        termination_grace_seconds=3600,
+        endpoints=endpoints,
+    )
+    return msgspec.structs.replace(desired, **changes)
+
+
+def started(desired: Desired, keys: KeySet = K1, **changes: Any) -> WorkerState:
+    """Return a worker as it is right after its start from the files of a desired state."""
+    target = make_target(desired, keys, Stage.SERVING)
+    files = render_files(target, SETTINGS)
+    lines = {name: files[SETTINGS.map_path(name)].splitlines() for name in MapName}
+    fields: dict[str, Any] = {
+        "pid": 10,
+        "servers": {
+            endpoint.id: Server(endpoint.address, endpoint.port, weight)
+            for endpoint, (_, weight) in zip(desired.endpoints, target.weights, strict=True)
+        },
+        "maps": {name: tuple(MapEntry(*line.split(" ", 1)) for line in lines[name]) for name in MapName},
+    }
+    return WorkerState(**{**fields, **changes})
+
+
+def plan(
+    desired: Desired,
+    *workers: WorkerState,
+    keys: KeySet = K1,
+    stage: Stage = Stage.SERVING,
+) -> Plan:
+    newest, *old = workers
+    return make_plan(make_target(desired, keys, stage), Running(newest, tuple(old)), SETTINGS)
+
+
+def words(steps: Sequence[Step]) -> list[str]:
+    return [_word(step) for step in steps]
+
+
+def _word(step: Step) -> str:
+    if isinstance(step, ReplaceMap):
+        return f"{step.name.value} = {' '.join(f'{key}:{value}' for key, value in step.entries)}"
+    return step.text
+
+
+def commands(found: Plan) -> Mapping[int, list[str]]:
+    return {worker.pid: words((*worker.steps, *worker.removals)) for worker in found.workers}
+
+
+def test_a_worker_that_is_as_it_shall_be_is_left_alone() -> None:
+    desired = make_desired(ONE, TWO)
+    assert plan(desired, started(desired)) == Plan(workers=())
+
+
+def test_a_new_endpoint_gets_its_hints_before_its_server() -> None:
+    assert commands(plan(make_desired(ONE, TWO), started(make_desired(ONE)))) == {
+        10: [
+            f"hint2id.map = {H1}:1 {H2}:2",
+            f"id2hint.map = 1:{H1} 2:{H2}",
+            "add server app/s2 198.18.0.2:8080 id 2 weight 100 check inter 1000ms fall 3 rise 1",
+            "enable health app/s2",
+            "enable server app/s2",
+        ]
+    }
+
+
+def test_a_crash_between_adding_and_enabling_is_repaired() -> None:
+    desired = make_desired(ONE)
+    halfway = started(desired, servers={1: Server(ONE.address, ONE.port, 100, maint=True)})
+    assert commands(plan(desired, halfway)) == {10: ["enable health app/s1", "enable server app/s1"]}
+
+
+@pytest.mark.parametrize("state", [EndpointState.UNREADY, EndpointState.DRAINING])
+def test_an_endpoint_that_takes_no_births_keeps_its_server_with_weight_zero(state: EndpointState) -> None:
+    changed = msgspec.structs.replace(TWO, state=state)
+    assert commands(plan(make_desired(ONE, changed), started(make_desired(ONE, TWO)))) == {
+        10: ["set server app/s2 weight 0"]
+    }
+
+
+def test_an_endpoint_that_goes_leaves_service_at_once_and_its_hints_stay_until_it_is_deleted() -> None:
+    before = started(make_desired(ONE, TWO))
+    after = make_desired(ONE)
+    assert commands(plan(after, before)) == {10: ["set server app/s2 state maint", "del server app/s2"]}
+    in_flight = {**before.servers, 2: Server(TWO.address, TWO.port, 100, maint=True)}
+    assert commands(plan(after, started(make_desired(ONE, TWO), servers=in_flight))) == {
+        10: ["del server app/s2"]
+    }
+    deleted = started(make_desired(ONE, TWO), servers={1: before.servers[1]})
+    assert commands(plan(after, deleted)) == {10: [f"hint2id.map = {H1}:1", f"id2hint.map = 1:{H1}"]}
+
+
+def test_an_endpoint_that_is_somewhere_else_now_is_removed_before_it_is_added_anew() -> None:
+    moved = msgspec.structs.replace(TWO, port=9090)
+    before = started(make_desired(ONE, TWO))
+    assert commands(plan(make_desired(ONE, moved), before)) == {
+        10: ["set server app/s2 state maint", "del server app/s2"]
+    }
+    deleted = started(make_desired(ONE, TWO), servers={1: before.servers[1]})
+    assert commands(plan(make_desired(ONE, moved), deleted))[10][0] == (
+        "add server app/s2 198.18.0.2:9090 id 2 weight 100 check inter 1000ms fall 3 rise 1"
+    )
+
+
+def test_an_address_written_in_another_way_is_the_same_place() -> None:
+    six = msgspec.structs.replace(ONE, address="2001:DB8:0::1")
+    worker = started(make_desired(six), servers={1: Server("2001:db8::1", 8080, 100)})
+    assert plan(make_desired(six), worker) == Plan(workers=())
+
+
+def test_a_new_key_is_accepted_before_it_signs() -> None:
+    desired = make_desired(ONE)
+    found = plan(desired, started(desired), keys=K2)
+    assert words(found.workers[0].steps) == [
+        f"keys.map = k1:{K2.keys['k1']} k2:{K2.keys['k2']}",
+        "set map /run/sticky/state.map signing k2",
+    ]
+    assert found.reload == ()
+
+
+def test_every_worker_is_told_and_an_old_one_that_is_ahead_is_left_alone() -> None:
+    behind = make_desired(ONE, TWO)
+    wanted = make_desired(ONE)
+    found = plan(wanted, started(behind), started(behind, pid=7), started(wanted, pid=5))
+    assert sorted(commands(found)) == [7, 10]
+
+
+def test_a_setting_that_runtime_commands_cannot_change_is_a_reload_with_its_reason() -> None:
+    before, after = make_desired(ONE), make_desired(ONE, timeouts=Timeouts(connect=500))
+    assert plan(after, started(before)) == Plan(workers=(), reload=("timeouts",))
+
+
+def test_a_haproxy_that_somebody_else_started_is_reloaded() -> None:
+    worker = started(make_desired(ONE))
+    foreign = {**worker.maps, MapName.STATE: worker.maps[MapName.STATE][:2]}
+    found = plan(make_desired(ONE), started(make_desired(ONE), maps=foreign))
+    assert found.reload == ("HAProxy was not started from this agent's files",)
+
+
+def test_a_reload_waits_until_the_worker_can_teach_its_successor() -> None:
+    before, after = make_desired(ONE), make_desired(ONE, idle_seconds=60)
+    found = plan(after, started(before, refilled=False))
+    assert (found.reload, found.postponed) == ((), "the session table is not complete yet")
+
+
+def test_a_reload_waits_while_two_old_workers_live() -> None:
+    before, after = make_desired(ONE), make_desired(ONE, idle_seconds=60)
+    old = [started(before, pid=pid) for pid in (7, 5)]
+    assert plan(after, started(before), old[0]).reload == ("idle time",)
+    assert plan(after, started(before), *old).postponed == "2 old workers still serve connections"
+
+
+def test_a_proxy_that_ends_says_so_closes_its_frontend_and_is_not_reloaded() -> None:
+    desired = make_desired(ONE)
+    leaving = plan(desired, started(desired), stage=Stage.LEAVING)
+    assert commands(leaving) == {10: ["set map /run/sticky/state.map stopping yes"]}
+    closing = plan(make_desired(ONE, idle_seconds=60), started(desired), stage=Stage.CLOSING)
+    assert commands(closing) == {10: ["set map /run/sticky/state.map stopping yes", "disable frontend fe"]}
+    assert (closing.reload, closing.postponed) == ((), "the proxy is ending")
+    closed = started(desired, accepts=False)
+    assert commands(plan(desired, closed, stage=Stage.CLOSING)) == {
+        10: ["set map /run/sticky/state.map stopping yes"]
+    }
+
+
+def test_readiness_is_one_word_in_a_table_of_the_worker() -> None:
+    assert words(make_ready(started(make_desired())).steps) == ["set table ctl key ready data.gpt0 1"]
+
+
+def test_a_worker_tells_what_it_was_started_with() -> None:
+    desired = make_desired(ONE, idle_seconds=77)
+    assert started_with(started(desired).maps[MapName.STATE]) == msgspec.structs.replace(
+        desired, version=0, endpoints=()
+    )
+    assert started_with((MapEntry("started", "?"),)) is None

@@ -1,0 +1,54 @@
+"""The operator's settings, and what kopf is told."""
+
+import pytest
+
+from stickyrouting.controller.settings import InvalidSettings, Settings, kopf_settings, read_settings
+
+ENVIRONMENT = {
+    "POD_NAME": "sticky-0",
+    "POD_NAMESPACE": "sticky-system",
+    "STICKY_PROXY_IMAGE": "proxy:1",
+    "STICKY_RELEASE": "sticky",
+}
+
+
+def test_the_environment_of_the_chart_is_enough() -> None:
+    found = read_settings(ENVIRONMENT)
+    assert found == Settings("sticky-0", "sticky-system", "proxy:1", "sticky", (), 8080, "INFO")
+    assert (found.lease_name, found.authority_name) == ("sticky", "sticky-ca")
+
+
+def test_namespaces_are_a_comma_list_each_once() -> None:
+    assert read_settings({**ENVIRONMENT, "STICKY_NAMESPACES": " b, a,,b "}).namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("POD_NAME", "the pod's name"),
+        ("POD_NAMESPACE", "the pod's namespace"),
+        ("STICKY_PROXY_IMAGE", "the image of the proxies"),
+        ("STICKY_RELEASE", "the name of the installation"),
+    ],
+)
+def test_a_variable_that_is_missing_or_empty_is_named(name: str, what: str) -> None:
+    without = {key: value for key, value in ENVIRONMENT.items() if key != name}
+    for environment in (without, {**without, name: ""}):
+        with pytest.raises(InvalidSettings) as raised:
+            read_settings(environment)
+        assert (
+            str(raised.value) == f"environment variable {name} is not set; set it to {what} (the chart does)"
+        )
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "65536", ""])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(InvalidSettings) as raised:
+        read_settings({**ENVIRONMENT, "STICKY_PORT": port})
+    assert str(raised.value) == f"environment variable STICKY_PORT is {port!r}; set it to a port number"
+
+
+def test_kopf_only_watches() -> None:
+    found = kopf_settings()
+    assert (found.posting.enabled, found.scanning.disabled, found.peering.standalone) == (False, True, True)
+    assert (found.watching.chunk_size, found.watching.inactivity_timeout) == (500, 70)

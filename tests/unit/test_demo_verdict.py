@@ -1,0 +1,135 @@
+"""Which promises a run of the demo kept."""
+
+from apps.verifier.tally import Sample, Tally, make_result
+from demo.cost import Memory
+from demo.settings import Settings
+from demo.troubles import PHASES as TROUBLES
+from demo.verdict import PHASES, Held, Measured, judge, make_report
+
+LEAST = 15_000
+WANTED = Settings(sessions=500, least=LEAST, total=100_000)
+
+
+def make_tallies() -> list[Tally]:
+    tallies = []
+    for number, name in enumerate(PHASES):
+        tally = Tally(name, float(number), ended=number + 1.0, requests=LEAST, births=100)
+        tally.verified = LEAST
+        tally.sessions = set(range(600))
+        tallies.append(tally)
+    return tallies
+
+
+def make_measured() -> Measured:
+    return Measured(
+        ready_to_first=[0.2, 0.4, 0.9],
+        gone_to_last=[0.1, 0.3],
+        operator_memory=[Memory("operator-1", 90.0, 95.0)],
+        agent_memory=[Memory("shop-sticky-1", 41.0, 44.0), Memory("shop-sticky-2", 42.0, 44.0)],
+        operator_cpu={"operator-1": 0.3},
+        agent_cpu={"shop-sticky-1": 0.4},
+        idle_writes=[],
+        change_writes=["patch configmaps shop-sticky"],
+    )
+
+
+def broken(tallies: list[Tally], measured: Measured) -> list[tuple[str, str, str]]:
+    checks = judge(make_result(tallies, {}, now=10.0), measured, WANTED)
+    return [(check.what, check.bound, check.seen) for check in checks if check.held is Held.NO]
+
+
+def test_a_good_run_keeps_every_promise() -> None:
+    assert broken(make_tallies(), make_measured()) == []
+
+
+def test_the_phases_that_are_judged_are_the_phases_that_are_run() -> None:
+    assert tuple(name for name, _ in TROUBLES) == PHASES
+
+
+def test_one_violation_breaks_a_promise() -> None:
+    tallies = make_tallies()
+    tallies[3].violated(Sample(1.0, 4, "misrouted", ""))
+    assert broken(tallies, make_measured()) == [("violations", "0", "1")]
+
+
+def test_one_error_and_one_lost_session_each_break_a_promise() -> None:
+    tallies = make_tallies()
+    tallies[3].failed(Sample(1.0, 4, "timeout", ""))
+    tallies[3].strayed_rightly(Sample(1.0, 5, "lost", ""))
+    assert broken(tallies, make_measured()) == [("errors", "0", "1"), ("sessions lost", "0", "1")]
+
+
+def test_a_proxy_cookie_that_named_another_session_breaks_a_promise() -> None:
+    tallies = make_tallies()
+    tallies[2].reissued = 1
+    assert broken(tallies, make_measured()) == [("proxy cookies that named another session", "0", "1")]
+
+
+def test_a_phase_that_is_missing_or_short_breaks_a_promise() -> None:
+    tallies = make_tallies()[:-1]
+    tallies[1].verified = 14_000
+    assert broken(tallies, make_measured()) == [
+        ("verified requests", "≥ 100,000", "89,000"),
+        ("verified in phase steady", "≥ 15,000", "14,000"),
+        ("verified in phase pods-unready", "≥ 15,000", "0"),
+    ]
+
+
+def test_a_slow_pod_a_fat_agent_and_a_busy_operator_each_break_a_promise() -> None:
+    measured = make_measured()
+    measured.ready_to_first.append(1.4)
+    measured.agent_memory.append(Memory("shop-sticky-3", 61.5, 62.0))
+    measured.operator_cpu["operator-2"] = 1.2
+    assert broken(make_tallies(), measured) == [
+        ("pod ready → first new session, p95", "< 1 s", "1.40 s (4 pods)"),
+        ("agent memory", "≤ 55 MiB", "61.5 MiB"),
+        ("operator CPU while idle", "≤ 1 %", "1.2 %"),
+    ]
+
+
+def test_a_pod_that_no_session_reached_breaks_a_promise() -> None:
+    measured = make_measured()
+    measured.ready_to_first.append(None)
+    assert broken(make_tallies(), measured) == [
+        ("pod ready → first new session, p95", "< 1 s", "3 of 4 pods reached")
+    ]
+
+
+def test_what_was_not_measured_is_not_kept() -> None:
+    assert [what for what, _, seen in broken(make_tallies(), Measured())] == [
+        "pod ready → first new session, p95",
+        "pod going → last new session, p95",
+        "operator memory",
+        "agent memory",
+        "operator CPU while idle",
+        "agent CPU while idle",
+    ]
+
+
+def test_too_many_writes_break_a_promise_where_an_audit_log_tells() -> None:
+    measured = make_measured()
+    measured.idle_writes = ["patch configmaps shop-sticky"]
+    measured.change_writes = ["patch pods a", "patch configmaps b", "patch configmaps b"]
+    assert broken(make_tallies(), measured) == [
+        ("API writes while idle", "0", "1"),
+        ("API writes of one endpoint change", "≤ 2 writes", "3 writes"),
+    ]
+
+
+def test_what_did_not_happen_in_time_breaks_the_run() -> None:
+    measured = make_measured()
+    measured.failures.append("waited 120 s for all proxies to be replaced")
+    assert broken(make_tallies(), measured) == [
+        ("waited 120 s for all proxies to be replaced", "in time", "did not happen")
+    ]
+
+
+def test_the_report_names_the_figures_of_the_readme() -> None:
+    measured = make_measured()
+    result = make_result(make_tallies(), {"shop-a": 600}, now=10.0)
+    report = make_report(result, measured, judge(result, measured, WANTED))
+    names = ("requests", "sessions", "errors", "violations", "kept")
+    assert [report[name] for name in names] == [105_000, 600, 0, 0, True]
+    assert report["pod_ready_to_first_request_p95_seconds"] == 0.9
+    assert report["pod_gone_to_no_request_p95_seconds"] == 0.3
+    assert len(report["phases"]) == 7

@@ -1,0 +1,95 @@
+"""The maps of HAProxy: literal content, and what can't become content."""
+
+import base64
+
+import pytest
+
+from stickyrouting.model.desired import Desired, Endpoint, EndpointState
+from stickyrouting.model.errors import InvalidDesired, InvalidKeys
+from stickyrouting.model.keys import KeySet
+from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.maps import MapName, Serving, hint, map_text, merged_keys, render_maps
+
+
+def key(number: int) -> str:
+    return base64.b64encode(bytes([number]) * 32).decode()
+
+
+KEYS = KeySet(current="k1", keys={"k1": key(1), "k0": key(0)}, hint_key=key(9))
+
+
+def desired(*ids: int) -> Desired:
+    endpoints = tuple(Endpoint(id_, f"shop-{id_}", "198.18.0.1", 8080, EndpointState.READY) for id_ in ids)
+    return Desired(1, "demo", "shop", "STICKY", 1800, 43200, 60, endpoints=endpoints)
+
+
+def test_every_map_has_its_literal_content() -> None:
+    texts = {name: map_text(entries) for name, entries in render_maps(desired(7, 12), KEYS).items()}
+    assert texts == {
+        MapName.HINT2ID: "MDAg5V1PHe 7\nN-NCkyOCA8 12\n",
+        MapName.ID2HINT: "7 MDAg5V1PHe\n12 N-NCkyOCA8\n",
+        MapName.KEYS: f"k0 {key(0)}\nk1 {key(1)}\n",
+        MapName.STATE: "signing k1\nstopping no\n",
+    }
+
+
+def test_a_proxy_that_stops_says_so_in_its_state_map() -> None:
+    assert ("stopping", "yes") in render_maps(desired(), KEYS, Serving.STOPPING)[MapName.STATE]
+
+
+def test_a_hint_depends_on_the_hint_key_and_the_id_alone() -> None:
+    other = KeySet("k2", {"k2": key(2)}, KEYS.hint_key)
+    assert (
+        render_maps(desired(7), other)[MapName.ID2HINT]
+        == render_maps(desired(7, 8), KEYS)[MapName.ID2HINT][:1]
+    )
+    assert len({hint(key(9), 7), hint(key(9), 8), hint(key(8), 7)}) == 3
+
+
+def test_hints_of_a_hundred_thousand_servers_differ() -> None:
+    assert len({hint(key(9), id_) for id_ in range(1, 100_001)}) == 100_000
+
+
+def test_two_slots_accept_the_keys_of_both_and_the_newest_signs() -> None:
+    newest = KeySet("k2", {"k2": key(2), "k1": key(7)}, key(8))
+    assert merged_keys(newest, KEYS) == KeySet("k2", {"k0": key(0), "k1": key(7), "k2": key(2)}, key(8))
+    assert merged_keys(newest, None) is newest
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (KeySet("k1", {"k 1": key(1)}, key(9)), "key id 'k 1': use 1 to 32 letters, digits, '-' and '_'"),
+        (KeySet("k.1", {"k.1": key(1)}, key(9)), "key id 'k.1': use 1 to 32 letters, digits, '-' and '_'"),
+        (KeySet("k1", {"k1": "c2hvcnQ="}, key(9)), "key k1 is not base64 of 32 bytes"),
+        (KeySet("k1", {"k1": "!" * 44}, key(9)), "key k1 is not base64 of 32 bytes"),
+        (KeySet("k1", {"k1": key(1) + "\n"}, key(9)), "key k1 is not base64 of 32 bytes"),
+        (KeySet("k1", {"k1": key(1)}, "c2hvcnQ="), "the hint key is not base64 of 32 bytes"),
+        (KeySet("k2", {"k1": key(1)}, key(9)), "the current key id 'k2' is not among the keys"),
+    ],
+)
+def test_unusable_keys_are_refused_without_showing_them(keys: KeySet, message: str) -> None:
+    with pytest.raises(InvalidKeys) as caught:
+        render_maps(desired(7), keys)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ((0,), "endpoint id 0: use 1 to 2147483645"),
+        ((2147483646,), "endpoint id 2147483646: use 1 to 2147483645"),
+        ((3, 3), "endpoint ids [3, 3]: each may stand for one endpoint only"),
+    ],
+)
+def test_ids_that_a_session_can_not_be_bound_to_are_refused(ids: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InvalidDesired) as caught:
+        render_maps(desired(*ids), KEYS)
+    assert str(caught.value) == message
+
+
+def test_a_run_directory_that_haproxy_could_misread_is_refused() -> None:
+    assert ProxySettings(run="/run/sticky").map_path(MapName.KEYS) == "/run/sticky/keys.map"
+    for run in ("run", "/run/a b", "/run/a,b", "/run/(a)", "/run/a\n"):
+        with pytest.raises(ValueError, match="use an absolute path"):
+            ProxySettings(run=run)

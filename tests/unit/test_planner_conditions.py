@@ -1,0 +1,176 @@
+"""The conditions: each reason with its message, and since when it holds."""
+
+from typing import Any
+
+import pytest
+
+from stickyrouting.model.desired import Endpoint, EndpointState
+from stickyrouting.model.plan import Outcome, Plan, Reason, Verdict, no, yes
+from stickyrouting.model.report import HaproxyState
+from stickyrouting.model.status import Condition
+from stickyrouting.planner.conditions import judge, live_proxies, to_conditions
+from unit.builders import NOW_MS, make_desired, make_observed, make_proxy
+
+GOOD = Plan(yes(Reason.ACCEPTED, "the spec is valid"), yes(Reason.RESOLVED_REFS, "Service shop, port 80"))
+A = Endpoint(1, "a", "198.18.81.1", 8080, EndpointState.READY)
+OLD, NOW = NOW_MS - 60_000, NOW_MS
+
+
+def verdicts(*proxies: Any, version: int = OLD, endpoints: tuple[Endpoint, ...] = (A,)) -> dict[str, Verdict]:
+    desired = make_desired(version=version, endpoints=endpoints)
+    plan = Plan(GOOD.accepted, GOOD.resolved, endpoints=endpoints, desired=desired)
+    return judge(make_observed(proxies=proxies), plan, Outcome(desired=desired), NOW)
+
+
+def said(verdict: Verdict) -> tuple[bool, str, str]:
+    return (verdict.holds, verdict.reason, verdict.message)
+
+
+def test_all_is_well_when_every_proxy_has_the_version() -> None:
+    found = verdicts(make_proxy("p", version=OLD), make_proxy("q", version=OLD))
+    assert list(found) == ["Accepted", "ResolvedRefs", "Programmed", "Ready"]
+    assert said(found["Programmed"]) == (
+        True,
+        "Programmed",
+        "all proxies serve the current endpoint list (2)",
+    )
+    assert said(found["Ready"]) == (True, "Ready", "sessions are kept")
+
+
+def test_a_proxy_at_a_newer_version_is_programmed() -> None:
+    assert verdicts(make_proxy("p", version=OLD + 1))["Programmed"].reason == "Programmed"
+
+
+@pytest.mark.parametrize("state", [HaproxyState.STARTING, HaproxyState.STOPPING])
+def test_a_proxy_whose_haproxy_does_not_serve_is_not_programmed(state: HaproxyState) -> None:
+    assert said(verdicts(make_proxy("p", version=OLD, state=state))["Programmed"])[:2] == (
+        False,
+        "ProxiesBehind",
+    )
+
+
+def test_proxies_get_three_seconds_to_follow_a_change() -> None:
+    behind = (make_proxy("p", version=NOW - 3_000), make_proxy("q", version=OLD))
+    assert said(verdicts(*behind, version=NOW - 3_000)["Programmed"]) == (
+        True,
+        "Programmed",
+        "1 of 2 proxies serve the current endpoint list",
+    )
+
+
+def test_after_three_seconds_the_proxy_that_lags_is_named() -> None:
+    behind = (make_proxy("p", version=NOW - 3_001), make_proxy("q", version=OLD))
+    assert said(verdicts(*behind, version=NOW - 3_001)["Programmed"]) == (
+        False,
+        "ProxiesBehind",
+        "1 of 2 proxies serve the current endpoint list; q has not applied the current endpoint list yet",
+    )
+
+
+def test_no_proxy_at_the_version_is_told_at_once_with_the_reason_of_its_silence() -> None:
+    silent = make_proxy("p", silence="does not answer: connection refused")
+    assert said(verdicts(silent, version=NOW)["Programmed"]) == (
+        False,
+        "ProxiesBehind",
+        "0 of 1 proxies serve the current endpoint list; p does not answer: connection refused",
+    )
+
+
+def test_a_lagging_proxy_without_traffic_does_no_harm() -> None:
+    found = verdicts(
+        make_proxy("p", version=OLD), make_proxy("q", ready="False", silence="has not been asked yet")
+    )
+    assert said(found["Programmed"]) == (
+        True,
+        "ProxiesBehind",
+        "1 of 2 proxies serve the current endpoint list; q has not been asked yet",
+    )
+
+
+def test_proxies_that_go_or_are_gone_do_not_count() -> None:
+    going = make_proxy("p", version=OLD, deleted="2026-11-01T01:00:00Z")
+    ended = make_proxy("q", version=OLD, phase="Failed")
+    assert live_proxies(make_observed(proxies=(going, ended))) == ()
+    assert said(verdicts(going, ended)["Programmed"]) == (False, "NoProxies", "no proxy pod is running yet")
+
+
+def test_foreign_objects_are_named() -> None:
+    outcome = Outcome(foreign=("Service shop-sticky", "Role shop-sticky"))
+    assert said(judge(make_observed(), GOOD, outcome, NOW)["Programmed"]) == (
+        False,
+        "NotOwned",
+        "Service shop-sticky, Role shop-sticky exists and does not belong to this StickyService; it is left untouched:"
+        " rename or delete it, or choose another name than shop",
+    )
+
+
+def test_a_refused_write_is_told_in_the_servers_words() -> None:
+    outcome = Outcome(failure="pods is forbidden: exceeded quota")
+    assert said(judge(make_observed(), GOOD, outcome, NOW)["Programmed"]) == (
+        False,
+        "WriteFailed",
+        "pods is forbidden: exceeded quota",
+    )
+
+
+def test_without_any_desired_state_nothing_is_programmed() -> None:
+    assert said(judge(make_observed(), GOOD, Outcome(), NOW)["Programmed"]) == (
+        False,
+        "Pending",
+        "waiting for a valid spec and its Service",
+    )
+
+
+def test_ready_names_the_first_thing_that_is_missing() -> None:
+    refused = Plan(no(Reason.CONFLICTED, "older"), no(Reason.SERVICE_NOT_FOUND, "no Service"))
+    assert said(judge(make_observed(), refused, Outcome(), NOW)["Ready"]) == (False, "NotAccepted", "older")
+    unresolved = Plan(GOOD.accepted, refused.resolved)
+    assert said(judge(make_observed(), unresolved, Outcome(), NOW)["Ready"]) == (
+        False,
+        "NotResolved",
+        "no Service",
+    )
+    pending = judge(make_observed(), GOOD, Outcome(), NOW)["Ready"]
+    assert said(pending) == (False, "NotProgrammed", "waiting for a valid spec and its Service")
+
+
+def test_ready_needs_endpoints() -> None:
+    assert said(verdicts(make_proxy("p", version=OLD), endpoints=())["Ready"]) == (
+        False,
+        "NoEndpoints",
+        "Service shop has no endpoints; check its selector and that its pods run",
+    )
+
+
+def test_ready_needs_an_endpoint_that_takes_new_sessions() -> None:
+    draining = Endpoint(2, "b", "198.18.81.2", 8080, EndpointState.DRAINING)
+    assert said(verdicts(make_proxy("p", version=OLD), endpoints=(draining,))["Ready"]) == (
+        False,
+        "NoReadyEndpoints",
+        "none of the 1 endpoints of Service shop is ready",
+    )
+
+
+def test_ready_needs_a_proxy_that_takes_traffic() -> None:
+    assert said(verdicts(make_proxy("p", version=OLD, ready="False"))["Ready"]) == (
+        False,
+        "NoReadyProxies",
+        "no proxy pod is ready yet",
+    )
+
+
+def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
+    before = (Condition("Ready", "False", "NoEndpoints", "none", 1, "2026-11-01T00:00:00Z"),)
+    after = to_conditions({"Ready": no(Reason.NOT_RESOLVED, "gone")}, before, 2, "2026-11-02T00:00:00Z")
+    assert after == (Condition("Ready", "False", "NotResolved", "gone", 2, "2026-11-01T00:00:00Z"),)
+
+
+def test_a_condition_that_turns_gets_the_present_time() -> None:
+    before = (Condition("Ready", "False", "NoEndpoints", "none", 1, "2026-11-01T00:00:00Z"),)
+    found = to_conditions(
+        {"Ready": yes(Reason.READY, "x"), "Accepted": yes(Reason.ACCEPTED, "y")},
+        before,
+        1,
+        "2026-11-02T00:00:00Z",
+    )
+    assert [c.last_transition_time for c in found] == ["2026-11-02T00:00:00Z", "2026-11-02T00:00:00Z"]

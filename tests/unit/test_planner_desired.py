@@ -1,0 +1,101 @@
+"""The next desired state: its content, and the law of its version."""
+
+from typing import Any
+
+import msgspec
+
+from stickyrouting.model.desired import Address, Desired, Endpoint, EndpointState, HealthCheck, Timeouts
+from stickyrouting.model.plan import Target
+from stickyrouting.planner.desired import next_desired, without
+from unit.builders import NOW_MS, make_desired, make_observed, make_proxy, make_spec
+
+TARGET = Target(
+    port=80, port_name="http", fallback_ip="198.18.192.9", ip_families=("IPv4",), ip_family_policy=None
+)
+A = Endpoint(1, "a", "198.18.81.1", 8080, EndpointState.READY)
+B = Endpoint(2, "b", "198.18.81.2", 8080, EndpointState.READY)
+
+
+def desired_after(last: Desired | None, *endpoints: Endpoint, now_ms: int = NOW_MS, **spec: Any) -> Desired:
+    return next_desired(make_spec(**spec), make_observed(desired=last), TARGET, endpoints, now_ms)
+
+
+def test_a_plain_spec_gives_the_constants() -> None:
+    assert desired_after(None, A) == Desired(
+        version=NOW_MS,
+        namespace="demo",
+        name="shop",
+        cookie_name="STICKY-4a8aa0d0",
+        idle_seconds=1800,
+        absolute_seconds=43200,
+        termination_grace_seconds=3600,
+        fallback=Address("198.18.192.9", 80),
+        timeouts=Timeouts(connect=2_000, client=60_000, server=60_000, tunnel=3_600_000, queue=5_000),
+        health_check=HealthCheck(path=None, interval_ms=1_000, fall=3, rise=1),
+        endpoints=(A,),
+        highest_id=1,
+    )
+
+
+def test_what_the_spec_says_is_handed_on_in_milliseconds() -> None:
+    proxy = {
+        "terminationGracePeriod": "90s",
+        "timeouts": {"connect": "1s", "client": "2s", "server": "3s", "tunnel": "4h", "queue": "500ms"},
+        "healthCheck": {"path": "/up", "interval": "250ms", "fall": 5, "rise": 2},
+    }
+    found = desired_after(None, proxy=proxy, affinity={"type": "Cookie", "cookie": {"name": "SHOP"}})
+    assert (found.cookie_name, found.termination_grace_seconds) == ("SHOP", 90)
+    assert found.timeouts == Timeouts(1_000, 2_000, 3_000, 14_400_000, 500)
+    assert found.health_check == HealthCheck("/up", 250, 5, 2)
+
+
+def test_a_headless_service_gives_no_fallback() -> None:
+    headless = msgspec.structs.replace(TARGET, fallback_ip="")
+    assert next_desired(make_spec(), make_observed(), headless, (), NOW_MS).fallback is None
+
+
+def test_unchanged_content_is_the_last_one_itself() -> None:
+    last = desired_after(None, A)
+    assert desired_after(last, A, now_ms=NOW_MS + 60_000) is last
+
+
+def test_a_change_gets_the_present_moment_as_its_version() -> None:
+    last = desired_after(None, A)
+    assert desired_after(last, A, B, now_ms=NOW_MS + 5).version == NOW_MS + 5
+
+
+def test_two_changes_in_one_millisecond_get_two_versions() -> None:
+    last = desired_after(None, A)
+    assert desired_after(last, B).version == NOW_MS + 1
+
+
+def test_a_clock_that_jumped_back_does_not_take_the_version_with_it() -> None:
+    last = desired_after(None, A)
+    assert desired_after(last, B, now_ms=NOW_MS - 3_600_000).version == NOW_MS + 1
+
+
+def test_a_deleted_configmap_is_rewritten_above_what_proxies_report() -> None:
+    proxies = (make_proxy("p", version=NOW_MS + 9_000), make_proxy("q"))
+    found = next_desired(make_spec(), make_observed(proxies=proxies), TARGET, (A,), NOW_MS)
+    assert found.version == NOW_MS + 9_001
+
+
+def test_pods_without_their_id_are_left_out() -> None:
+    last = desired_after(None, A)
+    assert without(desired_after(last, B, now_ms=NOW_MS + 5), ("b",), last).endpoints == ()
+
+
+def test_nothing_new_is_written_while_the_only_news_is_a_pod_without_its_id() -> None:
+    last = desired_after(None, A)
+    assert without(desired_after(last, A, B, now_ms=NOW_MS + 5), ("b",), last) is last
+
+
+def test_without_a_last_one_the_version_stands() -> None:
+    found = without(make_desired(version=7, endpoints=(A, B), highest_id=2), ("b",), None)
+    assert found == make_desired(version=7, endpoints=(A,), highest_id=1)
+
+
+def test_the_highest_id_that_was_ever_listed_is_remembered_in_the_list() -> None:
+    both = desired_after(None, A, B)
+    assert both.highest_id == 2
+    assert desired_after(desired_after(both, A)).highest_id == 2
