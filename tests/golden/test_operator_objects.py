@@ -30,7 +30,7 @@ from unit.builders import (
 
 FILES = Path(__file__).parent / "operator"
 IMAGE = "registry.example.test/sticky-routing/proxy:1"
-MODELS = {
+MODELS: dict[str, Any] = {
     "ServiceAccount": client.V1ServiceAccount,
     "Role": client.V1Role,
     "RoleBinding": client.V1RoleBinding,

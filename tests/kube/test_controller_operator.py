@@ -9,6 +9,7 @@ from dataclasses import replace
 import kopf
 import pytest
 
+from kube.api.faults import Refuse
 from kube.api.selectors import Selector
 from kube.api.server import ApiServer
 from kube.api.store import Place
@@ -180,6 +181,28 @@ async def test_a_deleted_crd_frees_all_pods_and_a_new_one_is_picked_up(api: ApiS
         await until(lambda: made(api))
         put_pods(api, "shop-b", "shop-c")
         await until(lambda: sorted(listed(api)) == ["shop-b", "shop-c"])
+
+
+async def test_pods_are_freed_by_an_operator_that_was_dead_when_the_crd_was_deleted(api: ApiServer) -> None:
+    put_shop(api)
+    async with operator(api):
+        await until(lambda: made(api) and held(api) == ["shop-a", "shop-b"])
+    api.remove(STICKY_SERVICE, "demo", "shop")
+    api.kinds.remove(STICKY_SERVICE)
+    async with operator(api, replace(SETTINGS, pod_name="op-1")):
+        await until(lambda: held(api) == [])
+
+
+async def test_one_answer_that_the_kind_is_unknown_frees_no_pod(api: ApiServer) -> None:
+    put_shop(api)
+    async with operator(api):
+        await until(lambda: made(api) and held(api) == ["shop-a", "shop-b"])
+    api.journal.clear()
+    api.faults.add(Refuse(404, "404 page not found"), lambda call: call.resource == "stickyservices")
+    async with operator(api, replace(SETTINGS, pod_name="op-1")):
+        await until(lambda: sum(call.resource == "stickyservices" for call in api.journal.calls) > 4)
+    assert held(api) == ["shop-a", "shop-b"]
+    assert [call for call in api.journal.writes() if call.resource == "pods"] == []
 
 
 async def test_an_outage_of_the_api_server_ends_nothing(api: ApiServer) -> None:

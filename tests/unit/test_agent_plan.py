@@ -152,11 +152,17 @@ def test_a_new_key_is_accepted_before_it_signs() -> None:
     assert found.reload == ()
 
 
-def test_every_worker_is_told_and_an_old_one_that_is_ahead_is_left_alone() -> None:
-    behind = make_desired(ONE, TWO)
-    wanted = make_desired(ONE)
-    found = plan(wanted, started(behind), started(behind, pid=7), started(wanted, pid=5))
-    assert sorted(commands(found)) == [7, 10]
+def test_old_workers_are_told_keys_and_hints_but_nothing_of_servers_which_they_would_refuse() -> None:
+    before, after = make_desired(ONE), make_desired(TWO)
+    found = plan(after, started(after, K2), started(before, pid=7, accepts=False), keys=K2)
+    assert commands(found) == {
+        7: [
+            f"keys.map = k1:{K2.keys['k1']} k2:{K2.keys['k2']}",
+            "set map /run/sticky/state.map signing k2",
+            f"hint2id.map = {H2}:2 {H1}:1",
+            f"id2hint.map = 2:{H2} 1:{H1}",
+        ]
+    }
 
 
 def test_a_setting_that_runtime_commands_cannot_change_is_a_reload_with_its_reason() -> None:

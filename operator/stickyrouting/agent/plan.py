@@ -73,7 +73,8 @@ class Plan:
 
 def make_plan(target: Target, running: Running, settings: ProxySettings) -> Plan:
     """Compare and decide; an empty plan means that ``target`` is in force in every worker."""
-    plans = [_plan_worker(target, worker, settings) for worker in running.workers]
+    plans = [_plan_newest(target, running.newest, settings)]
+    plans += [_plan_old(target, worker, settings) for worker in running.old]
     reasons = _reload_reasons(target, running.newest)
     postponed = _gate(target, running) if reasons else ""
     return Plan(
@@ -104,7 +105,15 @@ def _gate(target: Target, running: Running) -> str:
     return ""
 
 
-def _plan_worker(target: Target, worker: WorkerState, settings: ProxySettings) -> WorkerPlan:
+def _plan_old(target: Target, worker: WorkerState, settings: ProxySettings) -> WorkerPlan:
+    """Only maps: a worker that was told to stop refuses every command about a server ("Proxy is disabled", 3.0.11).
+
+    It answers one more request on each connection that was open, at most.
+    """
+    return WorkerPlan(worker.pid, (*_key_steps(target, worker, settings), *_hint_steps(target, worker)))
+
+
+def _plan_newest(target: Target, worker: WorkerState, settings: ProxySettings) -> WorkerPlan:
     steps = (
         *_key_steps(target, worker, settings),
         *_hint_steps(target, worker),

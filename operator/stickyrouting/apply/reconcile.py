@@ -13,7 +13,7 @@ from stickyrouting.model.observed import Key, Observed
 from stickyrouting.model.plan import Outcome, Plan
 from stickyrouting.model.spec import parse_spec
 from stickyrouting.planner import loop
-from stickyrouting.planner.conditions import is_programmed, live_proxies
+from stickyrouting.planner.conditions import is_current, live_proxies
 from stickyrouting.planner.status import make_status
 
 
@@ -73,4 +73,5 @@ async def _tell(key: Key, observed: Observed, done: tuple[Plan, Outcome], ports:
 
 
 def _behind(observed: Observed, version: int) -> bool:
-    return any(not is_programmed(p, version) for p in live_proxies(observed))
+    """True while a proxy is still to be asked again soon: it is silent, behind, or its HAProxy does not serve."""
+    return any(not is_current(p, version) for p in live_proxies(observed))

@@ -12,6 +12,7 @@ from stickyrouting.model import names
 from stickyrouting.model.errors import StickyError
 from stickyrouting.model.observed import Identity
 from stickyrouting.model.status import Condition, Status
+from stickyrouting.planner.conditions import transitions
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +46,10 @@ async def tell_transitions(
     owner: Identity, before: tuple[Condition, ...], after: tuple[Condition, ...], ports: Ports
 ) -> None:
     """Post one event for each condition that became true, became false, or is false for another reason."""
-    known = {condition.type: condition for condition in before}
     moment = dt.datetime.fromtimestamp(ports.clock.epoch_ms() / 1000, tz=dt.UTC)
-    for place, condition in enumerate(after):
-        old = known.get(condition.type)
-        turned = old is None or old.status != condition.status
-        if turned or (condition.status == "False" and old is not None and old.reason != condition.reason):
-            # An event's name tells its moment: events of one loop must not share it.
-            await _post(owner, condition, moment + dt.timedelta(microseconds=place), ports)
+    for place, condition in enumerate(transitions(before, after)):
+        # An event's name tells its moment: events of one loop must not share it.
+        await _post(owner, condition, moment + dt.timedelta(microseconds=place), ports)
 
 
 async def _post(owner: Identity, condition: Condition, moment: dt.datetime, ports: Ports) -> None:

@@ -11,6 +11,7 @@ from stickyrouting.haproxy.errors import AnswerUnreadable, ReloadFailed
 _WORKER = re.compile(r"^(\d+)\s+worker\s+(\d+)\s+(\d+)d(\d+)h(\d+)m(\d+)s")
 _PEERS = re.compile(r"id=\S+ disabled=\d+ flags=0x([0-9a-f]+)")
 _LEARNT_ALL = 3
+_CLOSED_BEFORE = ("already disabled", "previously shut down")
 _MAINTENANCE = 0x01 | 0x02 | 0x04 | 0x20
 
 
@@ -87,8 +88,8 @@ class DisableFrontend:
         return f"disable frontend {self.name}"
 
     def parse(self, answer: str) -> None:
-        """Read the answer; one that is disabled already is as it should be."""
-        if "already" not in answer.lower():
+        """Read the answer; one that was closed before, by a reload too, is as it should be."""
+        if not any(word in answer for word in _CLOSED_BEFORE):
             expect(self.text, answer)
 
 

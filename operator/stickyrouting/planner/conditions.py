@@ -7,6 +7,13 @@ from stickyrouting.model.report import HaproxyState
 from stickyrouting.model.status import Condition
 
 PROGRAM_GRACE_MS = 3_000
+_ON_ITS_WAY = {
+    Reason.PENDING,
+    Reason.NO_PROXIES,
+    Reason.PROXIES_BEHIND,
+    Reason.NOT_PROGRAMMED,
+    Reason.NO_READY_PROXIES,
+}
 
 
 def judge(observed: Observed, plan: Plan, outcome: Outcome, now_ms: int) -> dict[str, Verdict]:
@@ -28,14 +35,38 @@ def to_conditions(
     return tuple(_condition(kind, v, before.get(kind), generation, now) for kind, v in verdicts.items())
 
 
+def transitions(before: tuple[Condition, ...], after: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Return the conditions worth an event: became true, became false, or is false for another reason.
+
+    What is merely on its way (a StickyService just made, proxies that start) is none until it is there.
+    """
+    known = {condition.type: condition for condition in before}
+    return tuple(c for c in after if _is_transition(known.get(c.type), c))
+
+
+def _is_transition(old: Condition | None, new: Condition) -> bool:
+    if (old is None or old.status == "False") and new.status == "False" and new.reason in _ON_ITS_WAY:
+        return False
+    return old is None or old.status != new.status or (new.status == "False" and old.reason != new.reason)
+
+
 def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: str) -> Condition:
     status = "True" if verdict.holds else "False"
     since = before.last_transition_time if before and before.status == status else now
     return Condition(kind, status, verdict.reason, verdict.message, generation, since)
 
 
-def is_programmed(view: ProxyView, version: int) -> bool:
-    """True if the proxy reports the version in force in every worker of a HAProxy that serves."""
+def is_programmed(view: ProxyView, version: int, now_ms: int) -> bool:
+    """True if the proxy's HAProxy serves and has the version in force in every worker, or had no time for it yet.
+
+    A version carries the time at which it was made, so that its age is known.
+    """
+    recent = now_ms - version <= PROGRAM_GRACE_MS
+    return is_current(view, 1 if recent else version)
+
+
+def is_current(view: ProxyView, version: int) -> bool:
+    """True if the proxy's HAProxy serves and has the version in force in every worker."""
     report = view.report
     return report is not None and report.version >= version and report.haproxy.state is HaproxyState.READY
 
@@ -64,20 +95,15 @@ def _proxies_follow(observed: Observed, version: int, now_ms: int) -> Verdict:
     live = live_proxies(observed)
     if not live:
         return no(Reason.NO_PROXIES, "no proxy pod is running yet")
-    behind = [p for p in live if not is_programmed(p, version)]
+    behind = [p for p in live if not is_programmed(p, version, now_ms)]
     if not behind:
         return yes(Reason.PROGRAMMED, f"all proxies serve the current endpoint list ({len(live)})")
-    done = len(live) - len(behind)
-    settled = now_ms - version > PROGRAM_GRACE_MS
-    if done == 0 or settled:
-        first = behind[0]
-        why = first.silence or "has not applied the current endpoint list yet"
-        message = (
-            f"{done} of {len(live)} proxies serve the current endpoint list; {first.pod.metadata.name} {why}"
-        )
-        harmless = done > 0 and _starting(behind)
-        return (yes if harmless else no)(Reason.PROXIES_BEHIND, message)
-    return yes(Reason.PROGRAMMED, f"{done} of {len(live)} proxies serve the current endpoint list")
+    done, first = len(live) - len(behind), behind[0]
+    why = first.silence or "has not applied the current endpoint list yet"
+    message = f"{done} of {len(live)} proxies serve the current endpoint list; {first.pod.metadata.name} {why}"
+    if done and _starting(behind):
+        return yes(Reason.PROGRAMMED, message)
+    return no(Reason.PROXIES_BEHIND, message)
 
 
 def _starting(behind: list[ProxyView]) -> bool:

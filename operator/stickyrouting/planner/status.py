@@ -27,7 +27,7 @@ def make_status(
         ready_endpoints=_count(endpoints, EndpointState.READY),
         draining_endpoints=_count(endpoints, EndpointState.DRAINING),
         endpoints=_shown(endpoints),
-        proxies=_proxies(observed, desired.version if desired else 0),
+        proxies=_proxies(observed, desired.version if desired else 0, now_ms),
     )
 
 
@@ -45,10 +45,10 @@ def _shown(endpoints: tuple[Endpoint, ...]) -> tuple[EndpointStatus, ...]:
     return tuple(EndpointStatus(e.name, e.id, e.state.value) for e in ordered[:MAX_ENDPOINTS])
 
 
-def _proxies(observed: Observed, version: int) -> ProxyCounts:
+def _proxies(observed: Observed, version: int, now_ms: int) -> ProxyCounts:
     live = conditions.live_proxies(observed)
     return ProxyCounts(
         desired=observed.replicas if observed.replicas is not None else len(live),
         ready=sum(p.pod.ready for p in live),
-        programmed=sum(conditions.is_programmed(p, version) for p in live),
+        programmed=sum(conditions.is_programmed(p, version, now_ms) for p in live),
     )
