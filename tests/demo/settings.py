@@ -37,7 +37,7 @@ class Settings:
     operator_gone: float = 30.0
     unready: float = 20.0
     newcomers: float = 60.0
-    idle: float = 15.0
+    idle: float = 45.0
 
 
 def parse_settings(environ: Mapping[str, str]) -> Settings:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import msgspec
 
 from haproxy.agent_authority import Authority
 from stickyrouting.agent.inflight import count_in_flight
@@ -116,20 +117,20 @@ class Pod:
     def write_desired(self, endpoints: Sequence[Endpoint], **changes: object) -> int:
         """Mount a new desired state; return its version."""
         self.version += 1
-        fields = {
-            "version": self.version,
-            "namespace": "demo",
-            "name": "shop",
-            "cookie_name": "STICKY",
-            "idle_seconds": 1800,
-            "absolute_seconds": 43200,
-            "termination_grace_seconds": 60,
-            "timeouts": Timeouts(),
-            "health_check": HealthCheck(interval_ms=200, fall=3, rise=1),
-            "endpoints": tuple(endpoints),
-            **changes,
-        }
-        self.mount(self.root / "config", {"desired.json": encode_desired(Desired(**fields))})  # type: ignore[arg-type]
+        desired = Desired(
+            version=self.version,
+            namespace="demo",
+            name="shop",
+            cookie_name="STICKY",
+            idle_seconds=1800,
+            absolute_seconds=43200,
+            termination_grace_seconds=60,
+            timeouts=Timeouts(),
+            health_check=HealthCheck(interval_ms=200, fall=3, rise=1),
+            endpoints=tuple(endpoints),
+        )
+        content = encode_desired(msgspec.structs.replace(desired, **changes))
+        self.mount(self.root / "config", {"desired.json": content})
         return self.version
 
     def write_keys(self, slot: str, generation: int, current: str) -> None:

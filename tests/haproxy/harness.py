@@ -326,9 +326,10 @@ async def _answers(proxy: Proxy, run: Path) -> bool:
     assert proxy.process.returncode is None, (run / "haproxy.log").read_text()
     try:
         await proxy.runtime.run(ShowTableKey(CONTROL, READY_KEY))
+        # The master answers later than its worker.
+        return len(await proxy.master.workers()) == 1
     except Unreachable:
         return False
-    return True
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -1,5 +1,6 @@
 """The runtime API of the real binary: each command does what it says, and each refusal is an error with a name."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -148,7 +149,8 @@ async def test_one_connection_is_seen_and_ended_and_no_other(
 
 
 async def ends(socket: aiohttp.ClientWebSocketResponse) -> bool:
-    await socket.send_str("hello")
+    with contextlib.suppress(aiohttp.ClientError):
+        await socket.send_str("hello")
     return (await socket.receive()).type is not aiohttp.WSMsgType.TEXT
 
 
@@ -222,7 +224,7 @@ async def test_a_reload_of_a_broken_file_fails_with_the_log_and_changes_nothing(
     config = Path(proxy.settings.config)
     good = config.read_text()
     config.write_text(good.replace("balance roundrobin", "balance everywhere"))
-    with pytest.raises(ReloadFailed, match="'balance'"):
+    with pytest.raises(ReloadFailed, match="balance only supports"):
         await proxy.master.run(Reload())
     assert (await client.get(cookie)).pod == pod
     assert await proxy.sessions() == {cookie[:32]: pod}

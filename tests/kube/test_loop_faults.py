@@ -14,6 +14,7 @@ from kube.loop_site import (
     Site,
     by_operator,
     check_ids,
+    desired_of,
     listed,
     listed_if_any,
     operator,
@@ -22,7 +23,7 @@ from kube.loop_site import (
     put_shop,
 )
 from stickyrouting.model.errors import StickyError
-from stickyrouting.watch.kinds import STICKY_SERVICE
+from stickyrouting.watch.kinds import POD, STICKY_SERVICE
 
 FAULTS: dict[str, Action] = {
     "refused": Refuse(500),
@@ -136,6 +137,20 @@ async def test_a_pod_that_may_not_be_bound_keeps_no_other_from_being_served(api:
         await site.settle()
     assert sorted(listed(api)) == ["shop-a", "shop-b"]
     check_ids(api)
+
+
+async def test_a_pod_with_its_id_serves_on_while_its_label_can_not_be_put_back(api: ApiServer) -> None:
+    put_shop(api)
+    async with operator(api) as site:
+        await site.settle()
+        before = desired_of(api)
+        live = api.get(POD, "demo", "shop-a")
+        api.put({**live, "metadata": {**live["metadata"], "labels": {}}})
+        api.faults.add(Refuse(403, "fenced"), lambda call: call.name == "shop-a", times=math.inf)
+        for _ in range(3):
+            await site.loop()
+    assert desired_of(api) == before
+    assert _programmed(api)["message"] == "pod shop-a can't be bound: fenced"
 
 
 def _applies_deployment(call: Call) -> bool:

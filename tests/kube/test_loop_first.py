@@ -35,7 +35,7 @@ async def test_the_first_run_creates_everything_in_the_order_in_which_it_is_need
         "patch poddisruptionbudgets demo/shop-sticky",
         "patch stickyservices demo/shop/status",
     ]
-    assert [line.split("/")[0] for line in told[11:]] == ["create events demo"] * 4
+    assert [line.split("/")[0] for line in told[11:]] == ["create events demo"] * 2
 
 
 async def test_pods_are_bound_in_one_patch_and_listed_under_their_ids(api: ApiServer) -> None:
@@ -131,8 +131,6 @@ async def test_the_first_status_says_what_is_awaited(api: ApiServer) -> None:
     events = api.store.select(EVENT, Selector("demo"))
     assert sorted((e["reason"], e["type"], e["regarding"]["name"]) for e in events) == [
         ("Accepted", "Normal", "shop"),
-        ("NoProxies", "Warning", "shop"),
-        ("NotProgrammed", "Warning", "shop"),
         ("ResolvedRefs", "Normal", "shop"),
     ]
 

@@ -112,6 +112,13 @@ def test_an_endpoint_that_takes_no_births_keeps_its_server_with_weight_zero(stat
     }
 
 
+def test_an_endpoint_that_turns_ready_takes_births_before_the_proxys_own_next_check() -> None:
+    unready = msgspec.structs.replace(TWO, state=EndpointState.UNREADY)
+    assert commands(plan(make_desired(ONE, TWO), started(make_desired(ONE, unready)))) == {
+        10: ["set server app/s2 weight 100", "set server app/s2 health up"]
+    }
+
+
 def test_an_endpoint_that_goes_leaves_service_at_once_and_its_hints_stay_until_it_is_deleted() -> None:
     before = started(make_desired(ONE, TWO))
     after = make_desired(ONE)

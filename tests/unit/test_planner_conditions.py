@@ -8,7 +8,7 @@ from stickyrouting.model.desired import Endpoint, EndpointState
 from stickyrouting.model.plan import Outcome, Plan, Reason, Verdict, no, yes
 from stickyrouting.model.report import HaproxyState
 from stickyrouting.model.status import Condition
-from stickyrouting.planner.conditions import judge, live_proxies, to_conditions
+from stickyrouting.planner.conditions import judge, live_proxies, to_conditions, transitions
 from unit.builders import NOW_MS, make_desired, make_observed, make_proxy
 
 GOOD = Plan(yes(Reason.ACCEPTED, "the spec is valid"), yes(Reason.RESOLVED_REFS, "Service shop, port 80"))
@@ -54,8 +54,13 @@ def test_proxies_get_three_seconds_to_follow_a_change() -> None:
     assert said(verdicts(*behind, version=NOW - 3_000)["Programmed"]) == (
         True,
         "Programmed",
-        "1 of 2 proxies serve the current endpoint list",
+        "all proxies serve the current endpoint list (2)",
     )
+
+
+def test_a_proxy_that_never_reported_gets_no_time() -> None:
+    silent = (make_proxy("p", version=NOW), make_proxy("q", silence="has not been asked yet"))
+    assert said(verdicts(*silent, version=NOW)["Programmed"])[:2] == (False, "ProxiesBehind")
 
 
 def test_after_three_seconds_the_proxy_that_lags_is_named() -> None:
@@ -82,7 +87,7 @@ def test_a_lagging_proxy_without_traffic_does_no_harm() -> None:
     )
     assert said(found["Programmed"]) == (
         True,
-        "ProxiesBehind",
+        "Programmed",
         "1 of 2 proxies serve the current endpoint list; q has not been asked yet",
     )
 
@@ -174,3 +179,35 @@ def test_a_condition_that_turns_gets_the_present_time() -> None:
         "2026-11-02T00:00:00Z",
     )
     assert [c.last_transition_time for c in found] == ["2026-11-02T00:00:00Z", "2026-11-02T00:00:00Z"]
+
+
+def condition(status: str, reason: str) -> Condition:
+    return Condition("Ready", status, reason, "", 1, "2026-11-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((), condition("True", "Ready")),
+        ((condition("True", "Ready"),), condition("False", "NoProxies")),
+        ((condition("False", "NoEndpoints"),), condition("True", "Ready")),
+        ((condition("False", "NoEndpoints"),), condition("False", "NotResolved")),
+    ],
+)
+def test_a_condition_that_turns_or_is_false_for_another_reason_is_worth_an_event(
+    before: tuple[Condition, ...], after: Condition
+) -> None:
+    assert transitions(before, (after,)) == (after,)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((), condition("False", "NoProxies")),
+        ((condition("True", "Ready"),), condition("True", "Ready")),
+        ((condition("False", "NoEndpoints"),), condition("False", "NoEndpoints")),
+        ((condition("False", "NoEndpoints"),), condition("False", "NoProxies")),
+    ],
+)
+def test_what_stays_or_is_merely_on_its_way_is_not(before: tuple[Condition, ...], after: Condition) -> None:
+    assert transitions(before, (after,)) == ()

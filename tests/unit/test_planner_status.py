@@ -6,12 +6,13 @@ from stickyrouting.model.status import EndpointStatus, ProxyCounts, Status
 from stickyrouting.planner.status import make_status, rfc3339
 from unit.builders import NOW_MS, make_desired, make_observed, make_proxy
 
+SETTLED = NOW_MS - 60_000
 PLAN = Plan(yes(Reason.ACCEPTED, "the spec is valid"), yes(Reason.RESOLVED_REFS, "Service shop, port 80"))
 READY, UNREADY, DRAINING = EndpointState.READY, EndpointState.UNREADY, EndpointState.DRAINING
 
 
 def status_of(*endpoints: Endpoint, **observed: object) -> Status:
-    desired = make_desired(version=NOW_MS, endpoints=endpoints)
+    desired = make_desired(version=SETTLED, endpoints=endpoints)
     return make_status(make_observed(**observed), PLAN, Outcome(desired=desired), (), NOW_MS)
 
 
@@ -38,10 +39,10 @@ def test_at_most_fifty_endpoints_are_shown_and_no_draining_one_is_left_out() -> 
 
 def test_proxies_are_counted_by_what_the_deployment_asks_and_what_the_pods_say() -> None:
     proxies = (
-        make_proxy("p", version=NOW_MS),
-        make_proxy("q", version=NOW_MS - 1),
+        make_proxy("p", version=SETTLED),
+        make_proxy("q", version=SETTLED - 1),
         make_proxy("r", ready="False"),
-        make_proxy("s", version=NOW_MS, deleted="2026-11-01T00:00:00Z"),
+        make_proxy("s", version=SETTLED, deleted="2026-11-01T00:00:00Z"),
     )
     assert status_of(proxies=proxies, replicas=3).proxies == ProxyCounts(desired=3, ready=2, programmed=1)
 

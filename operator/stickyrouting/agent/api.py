@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, generate_latest
 
 from stickyrouting.agent.keys import Identity
@@ -84,10 +85,10 @@ class OperatorApi:
         return web.Response(body=encode_report(report), content_type="application/json")
 
 
-async def _start_runner(routes: dict[str, Callable[[web.Request], object]]) -> web.AppRunner:
+async def _start_runner(routes: dict[str, Handler]) -> web.AppRunner:
     app = web.Application()
     for path, handler in routes.items():
-        app.router.add_get(path, handler)  # type: ignore[arg-type]
+        app.router.add_get(path, handler)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     return runner

@@ -26,6 +26,7 @@ from stickyrouting.haproxy.commands import (
     EnableHealth,
     EnableServer,
     ServerState,
+    SetHealthUp,
     SetMap,
     SetState,
     SetTable,
@@ -168,8 +169,12 @@ def _birth_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
 def _weight_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
     for id_, weight in target.weights:
         server = worker.servers.get(id_)
-        if server is not None and server.weight != weight:
-            yield SetWeight(id_, weight)
+        if server is None or server.weight == weight:
+            continue
+        yield SetWeight(id_, weight)
+        if weight and not server.weight:
+            # The kubelet has just found it well: births need not wait for this proxy's own next check.
+            yield SetHealthUp(id_)
 
 
 def _leave_steps(target: Target, worker: WorkerState) -> Iterator[Step]:

@@ -10,6 +10,8 @@ from stickyrouting.model import names
 from stickyrouting.model.observed import Identity
 
 Manifest = dict[str, Any]
+# Items of a list come without apiVersion and kind, the answer to a write with them.
+_NOT_CONTENT = {"apiVersion", "kind", "metadata", "status"}
 
 
 async def apply_children(owner: Identity, manifests: tuple[Manifest, ...], ports: Ports) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ def _fingerprint(live: Manifest, manifest: Manifest) -> str:
         "owners": meta.get("ownerReferences"),
         "annotations": {name: annotations.get(name) for name in ours},
     }
-    content = {part: value for part, value in live.items() if part not in {"metadata", "status"}}
+    content = {part: value for part, value in live.items() if part not in _NOT_CONTENT}
     return _digest([kept, content])
 
 

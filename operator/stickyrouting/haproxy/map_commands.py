@@ -95,13 +95,14 @@ class ShowMap:
 
     def parse(self, answer: str) -> tuple[MapEntry, ...]:
         """Read ``<pointer> <key> <value>`` lines."""
-        entries = []
+        entries: list[MapEntry] = []
         for line in answer.splitlines():
             if not line.strip():
                 continue
             pointer, _, rest = line.partition(" ")
             key, space, value = rest.partition(" ")
             if not (pointer.startswith("0x") and space):
-                raise CommandRefused(self.text, answer)
+                # Only the line's beginning: a map may hold keys.
+                raise CommandRefused(self.text, f"{pointer[:40]} …" if entries else line[:80])
             entries.append(MapEntry(key, value))
         return tuple(entries)

@@ -98,6 +98,22 @@ class SetWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class SetHealthUp:
+    """Take a server for healthy at once; its next failed checks say otherwise as ever."""
+
+    id: int
+
+    @property
+    def text(self) -> str:
+        """The literal command."""
+        return f"set server {_path(self.id)} health up"
+
+    def parse(self, answer: str) -> None:
+        """Read the answer."""
+        expect(self.text, answer)
+
+
+@dataclass(frozen=True, slots=True)
 class SetState:
     """Set a server's administrative state."""
 

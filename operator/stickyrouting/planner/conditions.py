@@ -100,7 +100,9 @@ def _proxies_follow(observed: Observed, version: int, now_ms: int) -> Verdict:
         return yes(Reason.PROGRAMMED, f"all proxies serve the current endpoint list ({len(live)})")
     done, first = len(live) - len(behind), behind[0]
     why = first.silence or "has not applied the current endpoint list yet"
-    message = f"{done} of {len(live)} proxies serve the current endpoint list; {first.pod.metadata.name} {why}"
+    message = (
+        f"{done} of {len(live)} proxies serve the current endpoint list; {first.pod.metadata.name} {why}"
+    )
     if done and _starting(behind):
         return yes(Reason.PROGRAMMED, message)
     return no(Reason.PROXIES_BEHIND, message)

@@ -61,7 +61,7 @@ class Reads:
             "kind": f"{kind.kind}List",
             "apiVersion": kind.api_version,
             "metadata": metadata,
-            "items": items,
+            "items": [_listed(kind, item) for item in items],
         }
 
     def forget_pages(self) -> None:
@@ -127,3 +127,10 @@ def _bookmark(kind: Kind, version: int) -> Manifest:
 
 def _line(event: str, manifest: Manifest) -> bytes:
     return json.dumps({"type": event, "object": manifest}).encode() + b"\n"
+
+
+def _listed(kind: Kind, item: Manifest) -> Manifest:
+    """Return an item as lists have it: built-in kinds come without apiVersion and kind, custom ones with them."""
+    if kind.api_version.startswith("stickyrouting.io/"):
+        return item
+    return {part: value for part, value in item.items() if part not in {"apiVersion", "kind"}}
