@@ -1,74 +1,31 @@
 """The peers protocol with the real HAProxy at the other end of the link."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import DummyCookieJar
 
+from haproxy.fake_agent import NAMES, TABLE, FakeAgent
 from haproxy.harness import Client, Pods, Proxy, make_desired, make_endpoint, running_haproxy, until
 from stickyrouting.haproxy.commands import Reload, ShowPeers, ShowTableKey
-from stickyrouting.haproxy.peer_transport import PeerConnection, PeerNames, connect_peer, listen_peer
+from stickyrouting.haproxy.peer_transport import PeerNames, connect_peer
 from stickyrouting.haproxy.peers import (
     Acked,
     Completeness,
     Entry,
-    Event,
     ResyncConfirmed,
     ResyncFinished,
     ResyncRequested,
     Table,
     Updated,
-    sess_table,
 )
 from stickyrouting.model.errors import Unreachable
 from stickyrouting.render.haproxy_names import AGENT_PEER, LOCAL_PEER, NEWBORN, SESSIONS
 
-NAMES = PeerNames(AGENT_PEER, LOCAL_PEER)
 IDLE_MS = 1_800_000
-DESIRED = make_desired()
-TABLE = sess_table(DESIRED)
-
-
-@dataclass(slots=True)
-class FakeAgent:
-    """The other peer: remembers what it hears and teaches what it was given."""
-
-    snapshot: list[Entry] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    links: list[PeerConnection] = field(default_factory=list)
-    teaches: bool = True
-
-    async def serve(self, link: PeerConnection) -> None:
-        self.links.append(link)
-        async for event in link:
-            self.events.append(event)
-            if isinstance(event, ResyncRequested) and self.teaches:
-                await link.teach([(TABLE, self.snapshot)])
-
-    def heard(self, kind: type[Event]) -> list[Event]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    async def hears(self, condition: Callable[["FakeAgent"], object], what: str) -> None:
-        async def met() -> bool:
-            return bool(condition(self))
-
-        await until(met, what)
-
-    @contextlib.asynccontextmanager
-    async def listening(self, address: str) -> AsyncIterator["FakeAgent"]:
-        host, _, port = address.rpartition(":")
-        server = await listen_peer(host, int(port), NAMES, self.serve)
-        try:
-            yield self
-        finally:
-            server.close()
-            for link in self.links:
-                await link.close()
 
 
 @pytest.fixture
@@ -217,13 +174,15 @@ async def test_a_worker_that_comes_back_empty_is_refilled_by_the_agent_alone(
         client = Client(http, proxy.url)
         sessions = [await client.born() for _ in range(20)]
     entries = [Entry(cookie[:32], pod, IDLE_MS) for cookie, pod in sessions]
-    async with running_haproxy(tmp_path / "b", desired) as proxy:
-        async with FakeAgent(entries).listening(proxy.settings.agent_peer):
-            await until(lambda: refilled(proxy), "the new HAProxy is refilled")
-            client = Client(http, proxy.url)
-            for cookie, pod in sessions:
-                broken = ".".join([cookie[:32], "AAAAAAAAAA", "0", "x", "k1"])
-                assert (await client.get(broken)).pod == pod
+    async with (
+        running_haproxy(tmp_path / "b", desired) as proxy,
+        FakeAgent(entries).listening(proxy.settings.agent_peer),
+    ):
+        await until(lambda: refilled(proxy), "the new HAProxy is refilled")
+        client = Client(http, proxy.url)
+        for cookie, pod in sessions:
+            broken = ".".join([cookie[:32], "AAAAAAAAAA", "0", "x", "k1"])
+            assert (await client.get(broken)).pod == pod
 
 
 async def test_junk_on_the_agents_port_ends_that_connection_only(proxy: Proxy) -> None:
@@ -237,4 +196,4 @@ async def test_junk_on_the_agents_port_ends_that_connection_only(proxy: Proxy) -
 
 
 def test_the_table_is_announced_as_haproxy_announces_it() -> None:
-    assert sess_table(DESIRED) == Table("sess", 33, IDLE_MS)
+    assert Table("sess", 33, IDLE_MS) == TABLE

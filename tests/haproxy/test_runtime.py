@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import DummyCookieJar
 
+from haproxy.fake_agent import FakeAgent
 from haproxy.harness import Client, Pods, Proxy, make_desired, make_endpoint, running_haproxy, until
 from stickyrouting.haproxy.commands import (
     AddServer,
@@ -80,11 +81,20 @@ async def weights_of(proxy: Proxy) -> dict[int, int]:
     return {s.id: s.weight for s in (await proxy.runtime.run(ShowServersState())).servers if s.backend == APP}
 
 
+def replace_in(path: str, old: str, new: str) -> None:
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
 async def may_reload(proxy: Proxy) -> None:
+    """Wait until the worker may teach its successor; it waits 5 s for a peer if there is none."""
+
     async def refilled() -> bool:
         return (await proxy.runtime.run(ShowPeers())).refilled
 
-    await until(refilled, "the worker may teach its successor")
+    async with FakeAgent().listening(proxy.settings.agent_peer):
+        await until(refilled, "the worker is refilled")
 
 
 async def test_a_server_comes_and_goes_at_runtime_and_its_sessions_are_bound_anew(
@@ -221,15 +231,13 @@ async def test_a_reload_of_a_broken_file_fails_with_the_log_and_changes_nothing(
     client: Client, proxy: Proxy
 ) -> None:
     cookie, pod = await client.born()
-    config = Path(proxy.settings.config)
-    good = config.read_text()
-    config.write_text(good.replace("balance roundrobin", "balance everywhere"))
+    replace_in(proxy.settings.config, "balance roundrobin", "balance everywhere")
     with pytest.raises(ReloadFailed, match="balance only supports"):
         await proxy.master.run(Reload())
     assert (await client.get(cookie)).pod == pod
     assert await proxy.sessions() == {cookie[:32]: pod}
     assert (await proxy.runtime.run(ShowTableUsed()))[SESSIONS].used == 1
-    config.write_text(good)
+    replace_in(proxy.settings.config, "balance everywhere", "balance roundrobin")
     await proxy.master.run(Reload())
 
 

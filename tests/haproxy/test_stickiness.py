@@ -75,8 +75,8 @@ def with_part(cookie: str, place: int, text: str) -> str:
 
 
 def by_pod(sessions: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Order sessions by pod: in the order of their births, round robin would send each to its pod by chance."""
-    return sorted(sessions, key=lambda session: session[1])
+    """Order sessions by pod, the last first: in another order round robin would meet each one's pod by chance."""
+    return sorted(sessions, key=lambda session: -session[1])
 
 
 def other_pod(pod: int) -> int:
@@ -318,6 +318,33 @@ async def test_a_server_that_refuses_on_the_fast_path_loses_its_session_to_one_t
     assert await proxy.value(cookie) == moved.pod
     await pods.start(pod)
     assert {(await client.get(without_hint(moved.cookie))).pod for _ in range(4)} == {moved.pod}
+
+
+async def test_a_server_that_refuses_for_half_a_second_keeps_its_session(
+    client: Client, proxy: Proxy, pods: Pods
+) -> None:
+    cookie, pod = await client.born()
+    await pods.stop(pod)
+    request = asyncio.create_task(client.get(without_hint(cookie)))
+    await asyncio.sleep(0.5)
+    await pods.start(pod)
+    answer = await request
+    assert (answer.status, answer.pod, answer.cookie) == (200, pod, "")
+    assert await proxy.value(cookie) == pod
+
+
+async def test_an_entry_that_vanishes_while_its_session_moves_leaves_a_cookie_that_names_the_new_pod(
+    client: Client, proxy: Proxy, pods: Pods
+) -> None:
+    cookie, pod = await client.born()
+    await pods.stop(pod)
+    request = asyncio.create_task(client.get(cookie))
+    await asyncio.sleep(0.5)
+    await proxy.lose_table()
+    moved = await request
+    assert moved.pod != pod
+    assert moved.cookie.split(".")[1] == hint(KEYS.hint_key, moved.pod)
+    assert (await client.get(moved.cookie)).pod == moved.pod
 
 
 async def test_a_websocket_stays_on_its_pod_and_counts_as_in_flight_until_it_ends(

@@ -16,7 +16,7 @@ from kube.api.store import Place
 from kube.api.waiting import until
 from kube.api.writes import Options
 from stickyrouting.kube.client import Kube
-from stickyrouting.model.errors import Refused
+from stickyrouting.model.errors import NotFound
 from stickyrouting.watch.kinds import CONFIG_MAP, DEPLOYMENT, NAMESPACE, POD, STICKY_SERVICE
 
 
@@ -122,7 +122,7 @@ async def test_a_namespace_takes_all_that_is_in_it(api: ApiServer) -> None:
 async def test_nothing_is_made_in_a_namespace_that_is_going(api: ApiServer, kube: Kube) -> None:
     metadata = {"name": "shop", "deletionTimestamp": "2026-11-01T12:00:00Z"}
     api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-    with pytest.raises(Refused, match="namespace shop is being terminated"):
+    with pytest.raises(NotFound, match="namespace shop because it is being terminated"):
         await kube.apply(child("one"))
 
 

@@ -104,6 +104,24 @@ async def test_status_bookkeeping_and_foreign_annotations_cause_no_write() -> No
     assert server.applied == ["Deployment"]
 
 
+async def test_an_item_of_a_list_which_lacks_kind_and_version_causes_no_write() -> None:
+    server = Server()
+    ports = make_ports(server)
+    await apply_children(OWNER, (deployment(),), ports)
+    item = {
+        part: value
+        for part, value in server.objects["Deployment"].items()
+        if part not in {"apiVersion", "kind"}
+    }
+    data = msgspec.json.encode({**item, "metadata": {**item["metadata"], "resourceVersion": "9"}})
+    cache = ports.caches.children["Deployment"]
+    listed = cache.decode(data)
+    assert listed is not None
+    cache.replace((listed,), "9")
+    await apply_children(OWNER, (deployment(),), ports)
+    assert server.applied == ["Deployment"]
+
+
 async def test_replicas_set_by_somebody_else_are_set_back() -> None:
     server = Server()
     ports = make_ports(server)

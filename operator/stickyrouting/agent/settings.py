@@ -1,12 +1,13 @@
 """What the agent is told by its surroundings: environment variables, directories and ports, parsed once."""
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stickyrouting.model import names
 from stickyrouting.model.errors import StickyError
-from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.haproxy_settings import ProxySettings, both_families
 
 DEFAULT_STOP_DELAY = 10.0
 LOOPBACK = "127.0.0.1"
@@ -81,11 +82,20 @@ def make_proxy_settings(settings: Settings) -> ProxySettings:
     ports = settings.ports
     return ProxySettings(
         run=str(settings.directories.run),
-        traffic=(f":::{ports.traffic} v4v6",),
-        metrics=(f":::{ports.haproxy} v4v6",),
+        traffic=_families(ports.traffic),
+        metrics=_families(ports.haproxy),
         peer_bind=f"{LOOPBACK}:{ports.haproxy_peer}",
         agent_peer=f"{LOOPBACK}:{ports.agent_peer}",
     )
+
+
+def _families(port: int) -> tuple[str, ...]:
+    """Return the bind addresses of a port: a kernel without IPv6 (``ipv6.disable=1``) would refuse the second one."""
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return both_families(port)[:1]
+    return both_families(port)
 
 
 def _required(environ: Mapping[str, str], variable: str) -> str:

@@ -9,7 +9,7 @@ from stickyrouting.apply.ports import Ports
 from stickyrouting.apply.registry import Raw
 from stickyrouting.kube.events import Event, EventType
 from stickyrouting.model import names
-from stickyrouting.model.errors import StickyError
+from stickyrouting.model.errors import NotFound, StickyError
 from stickyrouting.model.observed import Identity
 from stickyrouting.model.status import Condition, Status
 from stickyrouting.planner.conditions import transitions
@@ -67,5 +67,7 @@ async def _post(owner: Identity, condition: Condition, moment: dt.datetime, port
     )
     try:
         await ports.kube.create_event(event, moment)
+    except NotFound:
+        log.debug("%s is going: event %s was not posted", owner.key, condition.reason)
     except StickyError as error:
         log.warning("event %s of %s was not posted: %s", condition.reason, owner.key, error)

@@ -61,6 +61,7 @@ class Leader:
         scopes: tuple[Scope, ...] = given.settings.namespaces or (None,)
         self._ports = {scope: self._make_ports(authority, clock) for scope in scopes}
         self._tasks = Tasks(self._loop)
+        self._sweep_soon = {scope: asyncio.Event() for scope in scopes}
 
     def _make_ports(self, authority: Authority, clock: Clock) -> Ports:
         return Ports(
@@ -81,7 +82,7 @@ class Leader:
                 await asyncio.gather(*(ports.caches.wait_synced() for ports in self._ports.values()))
                 log.info("caches are filled")
                 for scope, ports in self._ports.items():
-                    group.create_task(sweep_forever(scope, ports, self._tasks))
+                    group.create_task(sweep_forever(scope, ports, self._tasks, self._sweep_soon[scope]))
                 await watch_forever(self._given.kube, self._given.settings.namespaces, self._watch)
         finally:
             await self._tasks.close()
@@ -119,13 +120,17 @@ class Leader:
         if self._registry.get(key) is None:
             self._tasks.end(key)
             forget(key.namespace, key.name, self._ports_of(key))
+            self._sweep_soon[self._scope_of(key)].set()
 
     def _wake_service(self, namespace: str, service: str) -> None:
         for key in self._registry.naming(namespace, service):
             self._tasks.wake(key)
 
     def _ports_of(self, key: Key) -> Ports:
-        return self._ports[None] if None in self._ports else self._ports[key.namespace]
+        return self._ports[self._scope_of(key)]
+
+    def _scope_of(self, key: Key) -> Scope:
+        return None if None in self._ports else key.namespace
 
     async def _loop(self, key: Key, wake: Callable[[], None]) -> Next:
         started = time.monotonic()

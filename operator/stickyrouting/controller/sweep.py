@@ -1,6 +1,7 @@
 """The sweep: what watches can miss. Once a minute the StickyServices are listed live."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,18 +16,27 @@ from stickyrouting.model.observed import Key
 from stickyrouting.planner.endpoints import holders
 
 INTERVAL_SECONDS = 60.0
+SETTLE_SECONDS = 1.0
+"""Deletions come in groups: one sweep serves them all."""
 log = logging.getLogger(__name__)
 
 
-async def sweep_forever(scope: str | None, ports: Ports, tasks: Tasks) -> None:
-    """Sweep one namespace, or all (None), until cancelled; a failed sweep is repeated with the next."""
+async def sweep_forever(scope: str | None, ports: Ports, tasks: Tasks, soon: asyncio.Event) -> None:
+    """Sweep one namespace, or all (None), each minute and when ``soon`` is set, until cancelled.
+
+    A failed sweep is repeated with the next.
+    """
     absences = 0
     while True:
         try:
             absences = await sweep(scope, ports, tasks, absences)
         except StickyError as error:
             log.warning("sweep: %s; trying again in %.0f s", error, INTERVAL_SECONDS)
-        await asyncio.sleep(INTERVAL_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(INTERVAL_SECONDS):
+                await soon.wait()
+                await asyncio.sleep(SETTLE_SECONDS)
+        soon.clear()
 
 
 async def sweep(scope: str | None, ports: Ports, tasks: Tasks, absences: int = 0) -> int:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from stickyrouting.haproxy.command import expect
 from stickyrouting.haproxy.errors import CommandRefused
 from stickyrouting.model.desired import HealthCheck
+from stickyrouting.render.haproxy_backend import check_options, host_port
 from stickyrouting.render.haproxy_names import APP, server_name
 
 
@@ -21,11 +22,6 @@ def _path(server_id: int) -> str:
     return f"{APP}/{server_name(server_id)}"
 
 
-def address_text(address: str, port: int) -> str:
-    """Return an address as HAProxy reads it: an IPv6 literal needs brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
 @dataclass(frozen=True, slots=True)
 class AddServer:
     """Add a server, in maintenance until it is enabled. Its id is always given: HAProxy would reuse a free one."""
@@ -39,8 +35,7 @@ class AddServer:
     @property
     def text(self) -> str:
         """The literal command; defaults of the configuration do not reach servers added at runtime."""
-        check = f"check inter {self.check.interval_ms}ms fall {self.check.fall} rise {self.check.rise}"
-        where = address_text(self.address, self.port)
+        where, check = host_port(self.address, self.port), check_options(self.check)
         return f"add server {_path(self.id)} {where} id {self.id} weight {self.weight} {check}"
 
     def parse(self, answer: str) -> None:

@@ -75,6 +75,7 @@ class Lease:
         self._now = now
         self._seen = Record()
         self._seen_at = 0.0
+        self._said = ""
         self._act_until: float | None = None
 
     def held(self) -> bool:
@@ -87,7 +88,7 @@ class Lease:
             try:
                 await self._try()
             except StickyError as error:
-                log.info("lease %s: not acquired: %s", self._ref.name, error)
+                self._say(f"not acquired: {error}")
             if self.held():
                 log.info("lease %s: acquired by %s", self._ref.name, self._ref.identity)
                 return
@@ -120,9 +121,16 @@ class Lease:
             async with asyncio.timeout(self._left()):
                 await self._try()
         except (TimeoutError, StickyError) as error:
-            log.warning("lease %s: not renewed: %s", self._ref.name, describe(error))
+            self._say(f"not renewed: {describe(error)}")
             return self._terms.renew / 4
+        self._said = ""
         return self._terms.renew
+
+    def _say(self, trouble: str) -> None:
+        """Log a trouble once, not at each of the tries that meet it."""
+        if trouble != self._said:
+            log.warning("lease %s: %s", self._ref.name, trouble)
+        self._said = trouble
 
     async def _try(self) -> None:
         """Take or renew the Lease if it is free, expired or ours; note what was seen otherwise."""

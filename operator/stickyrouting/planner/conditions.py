@@ -61,7 +61,7 @@ def is_programmed(view: ProxyView, version: int, now_ms: int) -> bool:
 
     A version carries the time at which it was made, so that its age is known.
     """
-    recent = now_ms - version <= PROGRAM_GRACE_MS
+    recent = abs(now_ms - version) <= PROGRAM_GRACE_MS
     return is_current(view, 1 if recent else version)
 
 
