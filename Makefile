@@ -33,7 +33,7 @@ demo-down: setup ## remove what the demo left: the cluster with everything in it
 .PHONY: test
 test: setup ## all tests, from nothing
 	$(PY) -m lab up
-	$(PY) -m pytest
+	$(PY) -m pytest $(PYTEST_ARGS)
 
 .PHONY: check
 check: setup lint types imports ## lint, types, import contracts, unit, golden and contract tests

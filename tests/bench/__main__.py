@@ -1,22 +1,66 @@
-"""``python -m bench``: prints the README's table from build/demo.json."""
+"""``python -m bench``: measures the proxy and prints the README's table; ``--rows`` prints what was measured before."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from bench.rows import make_rows
+from bench.figures import Plan, make_caption
+from bench.ratio import BenchError
+from bench.rows import make_table
+from bench.run import measure
+from lab.errors import LabError
+from lab.paths import CHECKOUT
+from lab.progress import Progress
 
-REPORT = Path(__file__).resolve().parents[2] / "build" / "demo.json"
+DEMO = CHECKOUT / "build" / "demo.json"
+BENCH = CHECKOUT / "build" / "bench.json"
+
+
+def load_report(path: Path) -> dict[str, Any] | None:
+    """Return a report, None if it was not made yet; raises ``BenchError`` if it can't be read."""
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise BenchError(f"{path} is not JSON ({error}): remove it and measure again") from error
+    return report
+
+
+def print_rows() -> None:
+    """Print the table of both reports; raises ``BenchError`` without any."""
+    demo, bench = load_report(DEMO), load_report(BENCH)
+    if demo is None and bench is None:
+        raise BenchError(f"neither {DEMO} nor {BENCH}: run `make demo` or `make bench` first")
+    print("\n".join(make_table(demo, bench)))
+
+
+def run_bench() -> None:
+    """Measure, write the report, print the table under its caption."""
+    figures = measure(Plan(), Progress())
+    BENCH.parent.mkdir(exist_ok=True)
+    BENCH.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(f"{make_caption(figures)}\n")
+    print_rows()
 
 
 def main() -> int:
-    """Print the rows; 1 if there is no report."""
+    """Run; what cannot go on is one line on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="What stickiness costs.")
+    parser.add_argument("--rows", action="store_true", help="only print the table of the existing reports")
     try:
-        report = json.loads(REPORT.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        print(f"bench: no {REPORT}: run `make demo` first", file=sys.stderr)
+        if parser.parse_args().rows:
+            print_rows()
+        else:
+            run_bench()
+    except (BenchError, LabError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
         return 1
-    print("\n".join(make_rows(report)))
+    except KeyboardInterrupt:
+        print("bench: interrupted; nothing is left running", file=sys.stderr)
+        return 1
     return 0
 
 

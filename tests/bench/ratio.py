@@ -1,4 +1,4 @@
-"""What stickiness costs: configurations to compare, reading of wrk's output, and the ratio. Pure."""
+"""What stickiness costs: configurations to compare, wrk's script and output, and the ratio. Pure."""
 
 import re
 import statistics
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 REQUESTS = re.compile(r"Requests/sec:\s+([0-9.]+)")
 BAD = re.compile(r"Non-2xx or 3xx responses:\s+(\d+)|Socket errors: (.+)")
 
+FRONTEND = "fe"
 BASE = """global
   nbthread 1
   maxconn 8000
@@ -35,7 +36,7 @@ class Server:
 
 
 def render_backends(servers: Sequence[Server]) -> str:
-    """HAProxy as the application: every server answers 200 with a short body."""
+    """HAProxy as the application: every server answers 200 with its own name."""
     return BASE + "".join(render_backend(server) for server in servers)
 
 
@@ -43,7 +44,7 @@ def render_backend(server: Server) -> str:
     """One server."""
     return (
         f"frontend b{server.number}\n  bind {server.address}:{server.port}\n"
-        '  http-request return status 200 content-type text/plain string "ok\\n"\n'
+        f"  http-request return status 200 content-type text/plain string b{server.number}\n"
     )
 
 
@@ -63,18 +64,24 @@ def render_proxy(port: int, servers: Sequence[Server], backend: str, server: str
         f"  server s{s.number} {s.address}:{s.port} check{server.format(number=s.number)}\n" for s in servers
     )
     return (
-        f"{BASE}frontend fe\n  bind 127.0.0.1:{port}\n  default_backend app\n"
+        f"{BASE}frontend {FRONTEND}\n  bind 127.0.0.1:{port}\n  default_backend app\n"
         f"backend app\n  balance roundrobin\n{backend}{lines}"
     )
 
 
+def render_socket(path: str) -> str:
+    """A second ``global`` section: where the process answers questions about itself."""
+    return f"global\n  stats socket {path} mode 600 level admin\n"
+
+
 def render_script(cookies: Sequence[str]) -> str:
-    """Script for wrk: each request carries the next session's cookie."""
+    """Script for wrk: each request carries the next session's cookie; all are made before the clock runs."""
     listed = ",\n".join(f'  "{cookie}"' for cookie in cookies)
     return (
-        f"local cookies = {{\n{listed}\n}}\nlocal n = 0\n"
-        "request = function()\n  n = n % #cookies + 1\n"
-        '  return wrk.format("GET", "/", {["Cookie"] = cookies[n]})\nend\n'
+        f"local cookies = {{\n{listed}\n}}\nlocal requests = {{}}\nlocal n = 0\n"
+        "init = function(args)\n  for i, cookie in ipairs(cookies) do\n"
+        '    requests[i] = wrk.format("GET", "/", {["Cookie"] = cookie})\n  end\nend\n'
+        "request = function()\n  n = n % #requests + 1\n  return requests[n]\nend\n"
     )
 
 

@@ -1,9 +1,26 @@
-"""Rows of the README's table from build/demo.json. Pure."""
+"""Rows of the README's table from build/demo.json and build/bench.json. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 HEADER = ("| figure | bound | seen |", "|---|---|---|")
+
+
+def make_table(demo: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> list[str]:
+    """Markdown table of what there is."""
+    rows = make_rows(demo) if demo else list(HEADER)
+    return [*rows, *(make_bench_rows(bench) if bench else ())]
+
+
+def make_bench_rows(figures: Mapping[str, Any]) -> list[str]:
+    """Rows of one bench: ratios of our proxy to HAProxy otherwise configured."""
+    others = (("native", "HAProxy's own cookie"), ("plain", "plain round robin"))
+    measures = (("rate_ratio", "requests per second"), ("cpu_ratio", "proxy CPU per request"))
+    return [
+        f"| {what}, relative to {other} | – | {figures[measure][key]:.2f} |"
+        for measure, what in measures
+        for key, other in others
+    ]
 
 
 def make_rows(report: Mapping[str, Any]) -> list[str]:

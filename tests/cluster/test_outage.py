@@ -12,6 +12,7 @@ from lab.provider import Fault, FaultKind
 ENOUGH = 1500
 
 
+@pytest.mark.native
 async def test_agents_and_haproxies_killed_without_an_api_server_come_back_with_their_sessions(
     world: World, shop: Shop
 ) -> None:

@@ -41,6 +41,7 @@ async def granted(world: World) -> set[Right]:
     return rights
 
 
+@pytest.mark.native
 async def test_the_calls_recorded_equal_the_charts_rules(world: World) -> None:
     log = world.provider.audit_log
     if log is None:
