@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Plan, make_caption
+from bench.figures import Plan, find_doubt, make_caption
 from bench.ratio import BenchError
 from bench.rows import make_table
 from bench.run import measure
@@ -35,6 +36,8 @@ def print_rows() -> None:
     if demo is None and bench is None:
         raise BenchError(f"neither {DEMO} nor {BENCH}: run `make demo` or `make bench` first")
     print("\n".join(make_table(demo, bench)))
+    if bench and (doubt := find_doubt(bench)):
+        print(f"bench: {doubt}", file=sys.stderr)
 
 
 def run_bench() -> None:
@@ -50,8 +53,11 @@ def main() -> int:
     """Run; what cannot go on is one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="What stickiness costs.")
     parser.add_argument("--rows", action="store_true", help="only print the table of the existing reports")
+    rows = parser.parse_args().rows
+    # So that a bench that is told to end takes its processes with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if parser.parse_args().rows:
+        if rows:
             print_rows()
         else:
             run_bench()

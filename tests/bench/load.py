@@ -35,10 +35,11 @@ def write_script(path: Path, cookies: Sequence[str]) -> Path:
 def run_wrk(wrk: str, plan: Plan, script: Path, url: str) -> str:
     """Send load for ``plan.seconds``; return wrk's output, raise ``BenchError`` if it failed."""
     command = [wrk, "-t1", f"-c{plan.connections}", f"-d{plan.seconds}s", "-s", str(script), url]
+    bound = plan.seconds + SPARE_SECONDS
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=plan.seconds + SPARE_SECONDS)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=bound)
     except subprocess.TimeoutExpired:
-        raise BenchError(f"wrk did not end within {plan.seconds + SPARE_SECONDS} s") from None
+        raise BenchError(f"wrk did not end within {bound} s") from None
     if done.returncode:
         raise BenchError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

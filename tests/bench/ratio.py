@@ -95,6 +95,11 @@ def parse_rate(output: str) -> float:
     return float(found.group(1))
 
 
+def pair_ratios(ours: Sequence[float], other: Sequence[float]) -> list[float]:
+    """Ratios round by round: what is slow in one round is slow for both."""
+    return [round(a / b, 3) for a, b in zip(ours, other, strict=True)]
+
+
 def median_ratio(ours: Sequence[float], other: Sequence[float]) -> float:
-    """Median of the ratios pair by pair: what is slow in one round is slow for both."""
-    return round(statistics.median(a / b for a, b in zip(ours, other, strict=True)), 3)
+    """Median of the ratios pair by pair."""
+    return round(statistics.median(pair_ratios(ours, other)), 3)

@@ -36,11 +36,14 @@ def parse_answers(text: str, frontend: str) -> Answers:
     """Read a frontend's counts from ``show stat`` (Management Guide, section 9.1).
 
     Of the 2xx only 200 can come: the bench's servers say nothing else, and HAProxy makes no other of its own.
+    A connection that ends without a request counts as 400 and as ``ereq``, though nothing was answered; wrk tries the
+    address so before each run. An answer from 400 up that was really given stands in wrk's own output.
     Raises ``BenchError`` without that frontend.
     """
     for row in csv.DictReader(text.removeprefix("# ").splitlines()):
         if (row.get("pxname"), row.get("svname")) == (frontend, "FRONTEND"):
-            return Answers(int(row["hrsp_2xx"]), sum(int(row[column]) for column in BAD_ANSWERS))
+            other = sum(int(row[column]) for column in BAD_ANSWERS) - int(row["ereq"])
+            return Answers(int(row["hrsp_2xx"]), other)
     raise BenchError(f"show stat knows no frontend {frontend}: {text[:200]}")
 
 

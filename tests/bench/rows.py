@@ -17,10 +17,15 @@ def make_bench_rows(figures: Mapping[str, Any]) -> list[str]:
     others = (("native", "HAProxy's own cookie"), ("plain", "plain round robin"))
     measures = (("rate_ratio", "requests per second"), ("cpu_ratio", "proxy CPU per request"))
     return [
-        f"| {what}, relative to {other} | – | {figures[measure][key]:.2f} |"
+        f"| {what}, relative to {other} | – | {spread(figures[measure][key])} |"
         for measure, what in measures
         for key, other in others
     ]
+
+
+def spread(ratio: Mapping[str, float]) -> str:
+    """A median with its extremes."""
+    return f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['greatest']:.2f})"
 
 
 def make_rows(report: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """Return the figures of all rounds; raises ``BenchError`` if an answer was not 200 or a session moved."""
     wrk, version = ensure_wrk(progress), read_version()
     progress.say(f"HAProxy {version}: {plan.rounds} rounds of {len(Setup)} runs of {plan.seconds} s")
-    with tempfile.TemporaryDirectory(prefix="sticky-bench-") as folder, loading_core() as proxy_cores:
-        with running_subjects(Path(folder), plan) as subjects:
-            for subject in subjects.values():
-                os.sched_setaffinity(subject.process.pid, proxy_cores)
-                run_wrk(wrk, Plan(seconds=1, connections=plan.connections), subject.script, subject.url)
-            runs = _measure_rounds(wrk, plan, subjects, progress)
-            for subject in subjects.values():
-                subject.check()
+    with (
+        tempfile.TemporaryDirectory(prefix="sticky-bench-") as folder,
+        loading_core() as proxy_cores,
+        running_subjects(Path(folder), plan) as subjects,
+    ):
+        for subject in subjects.values():
+            os.sched_setaffinity(subject.process.pid, proxy_cores)
+            run_wrk(wrk, replace(plan, seconds=1), subject.script, subject.url)
+        runs = _measure_rounds(wrk, plan, subjects, progress)
+        for subject in subjects.values():
+            subject.check()
     return make_figures(plan, version, runs)
 
 

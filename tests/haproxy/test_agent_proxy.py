@@ -119,6 +119,8 @@ async def test_sessions_of_a_removed_endpoint_are_bound_anew_without_an_error(
     async with traffic(clients):
         await pod.reached(pod.write_desired([endpoint(2, shop.ports[2])]))
         await shop.stop(1)
+    for client in clients:
+        await client.get()
     moved = [client for client in clients if client.moves]
     assert [client.failures for client in clients if client.failures] == []
     assert [client.moves for client in moved] == [[("1", "2")]] * 4
@@ -243,3 +245,33 @@ async def test_an_idle_proxy_ends_as_soon_as_the_delay_is_over(pod: Pod, http: a
 async def test_without_an_agent_the_hook_waits_the_delay_and_says_so(pod: Pod) -> None:
     hook = await pod.start_stop_hook()
     assert await asyncio.wait_for(hook.wait(), 10) == 1
+
+
+async def test_a_haproxy_that_was_restarted_in_a_pod_that_stays_is_ready_again(
+    pod: Pod, http: aiohttp.ClientSession
+) -> None:
+    await pod.up(COMMAND)
+    clients = await make_clients(http, pod, 4)
+    hook = await pod.start_stop_hook()
+    assert await asyncio.wait_for(hook.wait(), 10) == 0
+    await asyncio.sleep(3)
+    await pod.kill(pod.haproxy)
+    await pod.start_haproxy(COMMAND)
+    await until(pod.ready, "the restarted HAProxy is ready")
+    assert (await pod.report()).haproxy.state is HaproxyState.READY
+    for client in clients:
+        await client.get()
+    assert_undisturbed(clients)
+
+
+async def test_an_endpoint_that_moves_to_another_port_keeps_its_sessions(
+    pod: Pod, shop: Shop, http: aiohttp.ClientSession
+) -> None:
+    await pod.up(COMMAND)
+    clients = [client for client in await make_clients(http, pod, 6) if client.pod == "1"]
+    # Nothing but the place tells the two apart: what answers there now is pod 3.
+    await pod.reached(pod.write_desired([endpoint(1, shop.ports[3]), endpoint(2, shop.ports[2])]))
+    for client in clients:
+        await client.get()
+    assert pods_of(clients) == {"3"}
+    assert [client.failures for client in clients if client.failures] == []

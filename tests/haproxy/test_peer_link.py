@@ -9,7 +9,7 @@ import pytest
 from aiohttp import DummyCookieJar
 
 from haproxy.fake_agent import NAMES, TABLE, FakeAgent
-from haproxy.harness import Client, Pods, Proxy, make_desired, make_endpoint, running_haproxy, until
+from haproxy.harness import PATIENCE, Client, Pods, Proxy, make_desired, make_endpoint, running_haproxy, until
 from stickyrouting.haproxy.commands import Reload, ShowPeers, ShowTableKey
 from stickyrouting.haproxy.peer_transport import PeerNames, connect_peer
 from stickyrouting.haproxy.peers import (
@@ -129,8 +129,12 @@ async def test_the_whole_table_is_told_on_request(proxy: Proxy, http: aiohttp.Cl
         elif isinstance(event, ResyncFinished):
             assert event.completeness is Completeness.FULL
             break
-    await link.close()
     assert told == {cookie[:32]: pod for cookie, pod in sessions.items()}
+    # HAProxy tells nothing more before it has the confirmation.
+    cookie, _ = await client.born()
+    async with asyncio.timeout(PATIENCE):
+        assert await anext(e.key async for e in link if isinstance(e, Updated)) == cookie[:32]
+    await link.close()
 
 
 async def test_a_stranger_is_refused(proxy: Proxy) -> None:
@@ -144,8 +148,8 @@ async def test_a_stranger_is_refused(proxy: Proxy) -> None:
 async def test_the_link_outlives_silence_by_heartbeats_of_both_ends(proxy: Proxy) -> None:
     async with FakeAgent().listening(proxy.settings.agent_peer) as agent:
         await agent.hears(lambda a: a.heard(ResyncConfirmed), "the link serves")
-        # HAProxy drops a peer after 5 s of silence.
-        await asyncio.sleep(7)
+        # HAProxy looks each 5 s whether it heard anything in the last 5 s.
+        await asyncio.sleep(11)
         assert len(agent.links) == 1
         assert agent.links[0].failure == ""
 

@@ -244,16 +244,50 @@ async def test_an_absent_kind_is_marked_and_found_when_it_comes(
 async def test_a_kind_that_goes_takes_its_objects_along_at_the_second_look(
     api: ApiServer, connection: Connection
 ) -> None:
-    api.put(pod("a"))
+    api.put({**pod("a"), "apiVersion": "stickyrouting.io/v1alpha1", "kind": "StickyService"})
     cache = Cache(Pod)
     gone: list[str] = []
-    async with watching(connection, cache):
+    async with watching(connection, cache, Selection(STICKY_SERVICE)):
         cache.subscribe(lambda old, new: gone.append(old.metadata.name if old and not new else "?"))
-        api.kinds.remove(POD)
+        api.kinds.remove(STICKY_SERVICE)
         api.break_watches()
         await until(lambda: cache.condition is Condition.ABSENT)
         assert named(cache) == ["a"]
         await until(lambda: gone == ["a"])
+
+
+async def test_objects_of_a_kind_that_every_cluster_has_outlive_any_number_of_404(
+    api: ApiServer, connection: Connection
+) -> None:
+    api.put(pod("a"))
+    cache = Cache(Pod)
+    async with watching(connection, cache):
+        api.kinds.remove(POD)
+        api.break_watches()
+        await until(lambda: cache.condition is Condition.STALE)
+        asked = len(api.journal.calls)
+        await until(lambda: len(api.journal.calls) > asked + 3)
+        assert named(cache) == ["a"]
+        api.kinds.append(POD)
+        await until(lambda: cache.condition is Condition.LIVE)
+        assert named(cache) == ["a"]
+
+
+async def test_a_cache_of_a_kind_that_every_cluster_has_is_not_filled_by_a_404(
+    api: ApiServer, connection: Connection
+) -> None:
+    api.kinds.remove(POD)
+    cache = Cache(Pod)
+    reflector = Reflector(connection, Selection(POD), cache, QUICK)
+    running = asyncio.create_task(reflector.run())
+    await until(lambda: cache.condition is Condition.STALE)
+    waiting = asyncio.create_task(cache.wait_synced())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    api.kinds.append(POD)
+    await waiting
+    assert cache.synced
+    running.cancel()
 
 
 @pytest.mark.looptime(start=0)

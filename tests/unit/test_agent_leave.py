@@ -50,7 +50,7 @@ async def end(leaver: Leaver, elapsed: float = 0) -> float:
     leaver.stop(elapsed)
     await leaver.ended.wait()
     took = loop.time() - start
-    await task
+    task.cancel()
     return round(took)
 
 
@@ -87,3 +87,20 @@ async def test_a_haproxy_that_is_gone_is_not_waited_for() -> None:
 
 async def test_an_end_that_began_under_an_agent_before_is_not_begun_anew() -> None:
     assert await end(make_leaver(Proxy(0), Terms(10, 3600)), elapsed=9) == 3
+
+
+async def test_a_haproxy_that_the_kubelet_restarted_after_the_end_is_served_and_may_end_again() -> None:
+    leaver = make_leaver(Proxy(0), Terms(10, 3600))
+    assert await end(leaver) == 12
+    leaver.saw(age=100)
+    assert leaver.ending.stage is Stage.DONE
+    leaver.saw(age=1)
+    assert leaver.ending.stage is Stage.SERVING
+    assert await end(leaver) == 12
+
+
+async def test_a_young_haproxy_does_not_stop_an_end_that_is_under_way() -> None:
+    leaver = make_leaver(Proxy(0), Terms(10, 3600))
+    leaver.stop(5)
+    leaver.saw(age=0)
+    assert leaver.ending.stage is Stage.LEAVING

@@ -131,16 +131,21 @@ def test_an_endpoint_that_goes_leaves_service_at_once_and_its_hints_stay_until_i
     assert commands(plan(after, deleted)) == {10: [f"hint2id.map = {H1}:1", f"id2hint.map = 1:{H1}"]}
 
 
-def test_an_endpoint_that_is_somewhere_else_now_is_removed_before_it_is_added_anew() -> None:
-    moved = msgspec.structs.replace(TWO, port=9090)
-    before = started(make_desired(ONE, TWO))
-    assert commands(plan(make_desired(ONE, moved), before)) == {
-        10: ["set server app/s2 state maint", "del server app/s2"]
-    }
-    deleted = started(make_desired(ONE, TWO), servers={1: before.servers[1]})
-    assert commands(plan(make_desired(ONE, moved), deleted))[10][0] == (
-        "add server app/s2 198.18.0.2:9090 id 2 weight 100 check inter 1000ms fall 3 rise 1"
-    )
+def test_an_endpoint_that_is_somewhere_else_now_stays_in_service_there() -> None:
+    moved = msgspec.structs.replace(TWO, address="198.18.0.9", port=9090)
+    found = plan(make_desired(ONE, moved), started(make_desired(ONE, TWO)))
+    assert commands(found) == {10: ["set server app/s2 addr 198.18.0.9 port 9090"]}
+
+
+def test_state_map_which_tells_the_settings_is_written_after_the_configuration_that_has_them() -> None:
+    files = render_files(make_target(make_desired(ONE), K1, Stage.SERVING), SETTINGS)
+    assert [path.rpartition("/")[2] for path in files] == [
+        "hint2id.map",
+        "id2hint.map",
+        "keys.map",
+        "haproxy.cfg",
+        "state.map",
+    ]
 
 
 def test_an_address_written_in_another_way_is_the_same_place() -> None:

@@ -57,6 +57,7 @@ class Agent:
             desired=lambda: self._desired.current,
             keyring=lambda: self._keys.keyring,
             stage=lambda: self._leaver.ending.stage,
+            saw=self._leaver.saw,
         )
         self._loop = Loop(inputs, proxy, self._feeds.applied_copy, executor, self._hub, metrics)
 
@@ -70,7 +71,7 @@ class Agent:
                 group.create_task(self._feeds.run())
                 group.create_task(self._loop.run())
                 group.create_task(keep_linked(self._hub, ports, lambda: self._loop.force.workers > 0))
-                group.create_task(follow_old_workers(self._hub, lambda: self._loop.force.workers - 1))
+                group.create_task(follow_old_workers(self._hub, lambda: max(0, self._loop.force.workers - 1)))
                 group.create_task(self._hub.expire_forever())
                 group.create_task(renew_forever(self._hub, self._master, self._idle_seconds))
                 group.create_task(self._leaver.run())

@@ -49,6 +49,14 @@ def begin(ending: Ending, now: float, elapsed: float) -> Ending:
     return Ending(Stage.LEAVING, now - elapsed)
 
 
+def begin_anew(ending: Ending, now: float, age: float) -> Ending:
+    """Serve again if a HAProxy answers that is ``age`` seconds old, younger than the end of the one before it.
+
+    The kubelet runs the preStop hook for a container that failed its liveness probe too, and then restarts it.
+    """
+    return Ending() if ending.stage is Stage.DONE and age + SPARE_SECONDS < now - ending.since else ending
+
+
 def advance(ending: Ending, terms: Terms, now: float, in_flight: int) -> Ending:
     """Return the next state, given the number of requests and WebSockets in flight in all workers."""
     if ending.stage in (Stage.SERVING, Stage.DONE):

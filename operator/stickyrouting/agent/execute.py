@@ -9,7 +9,7 @@ from stickyrouting.agent.files import write_atomically
 from stickyrouting.agent.observe import observe
 from stickyrouting.agent.plan import ReplaceMap, Step, WorkerPlan
 from stickyrouting.agent.running import Running
-from stickyrouting.haproxy.commands import Reload, ShowServersState
+from stickyrouting.haproxy.commands import ShowServersState
 from stickyrouting.haproxy.errors import CommandRefused
 from stickyrouting.haproxy.runtime import MasterClient, RuntimeClient
 from stickyrouting.metrics import agent as names
@@ -27,7 +27,7 @@ class Removal(Enum):
 
 
 class Executor:
-    """Sends plans to HAProxy; every method raises StickyError (Unreachable, CommandRefused) and may be repeated."""
+    """Sends plans to HAProxy; every method raises StickyError (Unreachable, NoAnswer, CommandRefused) and may be repeated."""
 
     def __init__(self, master: MasterClient, settings: ProxySettings, metrics: Metrics) -> None:
         self._master = master
@@ -49,7 +49,7 @@ class Executor:
         state = await self._master.worker(newest).run(ShowServersState())
         write_atomically(Path(self._settings.server_state), state.text.encode())
         try:
-            await self._master.run(Reload())
+            await self._master.reload()
         finally:
             # What was saved is true for this moment only: a HAProxy that restarts later must not believe it.
             write_atomically(Path(self._settings.server_state), b"1\n")

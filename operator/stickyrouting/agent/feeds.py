@@ -50,7 +50,8 @@ class Feeds:
             if desired_file.changed():
                 self._read(Origin.MOUNTED, mounted)
             # All are asked, so that each notes what it saw.
-            if any([file.changed() for file in slot_files]) and self.keys.refresh():
+            replaced = any([file.changed() for file in slot_files])
+            if (replaced or self.keys.incomplete) and self.keys.refresh():
                 self.wake()
             await self._present()
             await asyncio.sleep(FILES_SECONDS)

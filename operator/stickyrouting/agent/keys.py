@@ -73,6 +73,8 @@ def read_slot(directory: Path) -> Slot | None:
         if not any((place / name).exists() for name in _FILES):
             return None
         raise InvalidKeys(f"slot {directory.name}: {Path(error.filename).name} is missing") from None
+    except OSError as error:
+        raise InvalidKeys(f"slot {directory.name}: can't be read: {error.strerror}") from None
     return _parse(directory.name, content)
 
 
@@ -125,6 +127,11 @@ class KeySlots:
     keyring: Keyring | None = None
     _slots: dict[str, Slot] = field(default_factory=dict, repr=False)
     _complaints: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a slot could not be read: it may be readable next time without having been replaced."""
+        return bool(self._complaints)
 
     def refresh(self) -> bool:
         """Read the slots again; return whether the keyring changed."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from stickyrouting.agent.ending import Ending, Stage, Terms, advance, begin, closes_now
+from stickyrouting.agent.ending import Ending, Stage, Terms, advance, begin, begin_anew, closes_now
 from stickyrouting.model.errors import StickyError
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,19 @@ class Leaver:
         self._become(begin(self.ending, self.clock(), elapsed))
         self._asked.set()
 
+    def saw(self, age: float) -> None:
+        """Note that a HAProxy runs which is ``age`` seconds old: one that came after the end is served again."""
+        self._become(begin_anew(self.ending, self.clock(), age))
+        if self.ending.stage is Stage.SERVING:
+            self._asked.clear()
+            self.ended.clear()
+
     async def run(self) -> None:
-        """Wait until the end is asked for, then go through it."""
-        await self._asked.wait()
-        while not self.ended.is_set():
-            await self._step()
+        """Go through the end each time that it is asked for."""
+        while True:
+            await self._asked.wait()
+            if not self.ended.is_set():
+                await self._step()
             await asyncio.sleep(STEP_SECONDS)
 
     async def _step(self) -> None:

@@ -17,7 +17,8 @@ from stickyrouting.agent.hub import Hub
 from stickyrouting.agent.keys import Keyring
 from stickyrouting.agent.plan import WorkerPlan, make_plan, make_ready
 from stickyrouting.agent.running import Running
-from stickyrouting.agent.target import Target, make_target, render_files
+from stickyrouting.agent.start_files import StartFiles
+from stickyrouting.agent.target import Target, make_target
 from stickyrouting.haproxy.errors import ReloadFailed
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
@@ -40,11 +41,12 @@ class Pace(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Where the loop asks for what shall be: each is read anew in every run."""
+    """Where the loop asks for what shall be, anew in every run; ``saw`` is told how old the HAProxy is that it found."""
 
     desired: Callable[[], Desired | None]
     keyring: Callable[[], Keyring | None]
     stage: Callable[[], Stage]
+    saw: Callable[[float], None]
 
 
 @dataclass(slots=True)
@@ -80,6 +82,12 @@ class Loop:
     force: InForce = field(default_factory=InForce)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _said: str = ""
+    _copied: int = 0
+
+    @property
+    def files(self) -> StartFiles:
+        """The files that HAProxy starts from."""
+        return StartFiles(self.settings)
 
     def wake(self) -> None:
         """Run soon."""
@@ -107,36 +115,54 @@ class Loop:
         if desired is None or keyring is None:
             what = "desired state" if desired is None else "keys"
             return self._wait(f"waiting for {what}: nothing usable is mounted yet", Pace.FAILED)
-        target = make_target(desired, keyring.keys, self.inputs.stage())
-        self._write_files(target)
         running = await self.executor.observe()
         self._note(running)
+        if running is not None:
+            self.inputs.saw(running.newest.age)
+        target = make_target(desired, keyring.keys, self.inputs.stage())
+        self.files.keep(target, running)
+        self.force.configured = True
+        await self._keep_copy(desired)
         if running is None:
             return self._wait("waiting for haproxy to answer", Pace.WAITING)
         return await self._drive(target, running, keyring.generation)
 
-    def _write_files(self, target: Target) -> None:
-        for path, text in render_files(target, self.settings).items():
-            write_if_changed(Path(path), text.encode())
-        write_if_changed(self.applied_copy, encode_desired(target.desired))
-        self.force.configured = True
+    async def _keep_copy(self, desired: Desired) -> None:
+        """Keep ``desired`` over restarts of the agent; a node whose disk is full or slow must not stop the loop."""
+        if desired.version == self._copied:
+            return
+        try:
+            await asyncio.to_thread(write_if_changed, self.applied_copy, encode_desired(desired))
+        except OSError as error:
+            log.warning("the copy of version=%d can't be kept: %s", desired.version, error)
+        self._copied = desired.version
 
     async def _drive(self, target: Target, running: Running, generation: int) -> Pace:
         plan = make_plan(target, running, self.settings)
         removal = await self._change(plan.workers)
+        # Before the reload: one that is refused or has to wait must not keep a proxy out of service that can serve.
+        ready = await self._make_ready(running)
         if plan.reload:
-            await self.executor.reload(running.newest.pid, plan.reload)
-            self.force.reloads += 1
-            self.force.reload_reasons = plan.reload
-            return self._wait("reloaded, waiting for the new worker", Pace.SOON)
+            return await self._reload(target, running, plan.reload)
         if plan.postponed:
-            return self._wait(f"a reload waits: {plan.postponed}", Pace.PATIENT)
+            return self._wait(f"a reload waits: {plan.postponed}", Pace.PATIENT if ready else Pace.WAITING)
         self._reached(target, generation)
-        if not await self._make_ready(running):
+        if not ready:
             return self._wait("waiting for haproxy to hold the whole map", Pace.WAITING)
         if removal is Removal.WAITING:
             return self._wait("servers that go wait for what is in flight on them", Pace.PATIENT)
         return self._wait("", Pace.QUIET)
+
+    async def _reload(self, target: Target, running: Running, reasons: tuple[str, ...]) -> Pace:
+        self.files.write(target)
+        try:
+            await self.executor.reload(running.newest.pid, reasons)
+        except ReloadFailed:
+            self.files.take_back(target, running)
+            raise
+        self.force.reloads += 1
+        self.force.reload_reasons = reasons
+        return self._wait("reloaded, waiting for the new worker", Pace.SOON)
 
     async def _change(self, plans: tuple[WorkerPlan, ...]) -> Removal:
         if not plans:

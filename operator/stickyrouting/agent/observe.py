@@ -11,6 +11,7 @@ from stickyrouting.haproxy.commands import (
     ShowStat,
     ShowTableKey,
     ShowTableUsed,
+    Worker,
 )
 from stickyrouting.haproxy.errors import AnswerUnreadable, CommandRefused
 from stickyrouting.haproxy.runtime import MasterClient, RuntimeClient
@@ -26,26 +27,27 @@ async def observe(master: MasterClient, settings: ProxySettings) -> Running | No
         report = await master.run(ShowProc())
         if not report.workers:
             return None
-        newest = await _observe_newest(master, report.workers[0].pid, settings)
+        newest = await _observe_newest(master, report.workers[0], settings)
     except Unreachable:
         return None
     old = await asyncio.gather(*(_observe_old(master, worker.pid, settings) for worker in report.old_workers))
     return Running(newest, tuple(worker for worker in old if worker is not None))
 
 
-async def _observe_newest(master: MasterClient, pid: int, settings: ProxySettings) -> WorkerState:
-    worker = master.worker(pid)
+async def _observe_newest(master: MasterClient, process: Worker, settings: ProxySettings) -> WorkerState:
+    worker = master.worker(process.pid)
     ready = await worker.run(ShowTableKey(CONTROL, READY_KEY))
     peers = await worker.run(ShowPeers())
     tables = await worker.run(ShowTableUsed())
     return WorkerState(
-        pid=pid,
+        pid=process.pid,
         servers=await _servers(worker),
         maps=await _maps(worker, settings),
         ready=ready is not None and ready.value == 1,
         refilled=peers.refilled,
         accepts=await _accepts(worker),
         sessions=tables[SESSIONS].used,
+        age=process.uptime,
     )
 
 

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from stickyrouting.agent.ending import Stage
-from stickyrouting.agent.running import Running, WorkerState
+from stickyrouting.agent.running import Running, Server, WorkerState
 from stickyrouting.agent.target import STARTED_WITH, Target
 from stickyrouting.haproxy.command import Command
 from stickyrouting.haproxy.commands import (
@@ -26,6 +26,7 @@ from stickyrouting.haproxy.commands import (
     EnableHealth,
     EnableServer,
     ServerState,
+    SetAddress,
     SetHealthUp,
     SetMap,
     SetState,
@@ -160,7 +161,10 @@ def _birth_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
             )
             yield EnableHealth(endpoint.id)
             yield EnableServer(endpoint.id)
-        elif server.maint and _same_place(worker, endpoint):
+            continue
+        if not _same_place(server, endpoint):
+            yield SetAddress(endpoint.id, endpoint.address, endpoint.port)
+        if server.maint:
             # A crash between adding and enabling left it in maintenance.
             yield EnableHealth(endpoint.id)
             yield EnableServer(endpoint.id)
@@ -184,18 +188,13 @@ def _leave_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
 
 
 def _leaving(target: Target, worker: WorkerState) -> tuple[int, ...]:
-    """Ids of servers to remove: no endpoint (any more), or one that is somewhere else now and will be added anew."""
-    staying = {endpoint.id for endpoint in target.desired.endpoints if _same_place(worker, endpoint)}
+    """Ids of servers to remove: those that are no endpoint (any more)."""
+    staying = {endpoint.id for endpoint in target.desired.endpoints}
     return tuple(id_ for id_ in worker.servers if id_ not in staying)
 
 
-def _same_place(worker: WorkerState, endpoint: Endpoint) -> bool:
-    server = worker.servers.get(endpoint.id)
-    return (
-        server is not None
-        and server.port == endpoint.port
-        and ip_address(server.address) == ip_address(endpoint.address)
-    )
+def _same_place(server: Server, endpoint: Endpoint) -> bool:
+    return server.port == endpoint.port and ip_address(server.address) == ip_address(endpoint.address)
 
 
 def _close_steps(target: Target, worker: WorkerState) -> Iterator[Step]:

@@ -20,7 +20,9 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """One worker; ``ready``, ``refilled`` and ``sessions`` (entries of its table) matter in the newest only."""
+    """One worker; ``ready``, ``refilled``, ``sessions`` (entries of its table) and ``age`` (seconds) matter in the
+    newest only.
+    """
 
     pid: int
     servers: Mapping[int, Server]
@@ -29,6 +31,7 @@ class WorkerState:
     refilled: bool = True
     accepts: bool = True
     sessions: int = 0
+    age: int = 0
 
     @property
     def started_with(self) -> Desired | None:

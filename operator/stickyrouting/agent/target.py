@@ -7,7 +7,7 @@ runtime carries it, so that it can be asked from the worker itself, whoever star
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -44,12 +44,31 @@ def make_target(desired: Desired, keys: KeySet, stage: Stage) -> Target:
 def render_files(target: Target, settings: ProxySettings) -> dict[str, str]:
     """Return path → content of every file that HAProxy starts from, in the order in which to write them.
 
-    The configuration comes last: a HAProxy that starts in between finds newer maps, and is told the rest at runtime.
+    ``state.map`` comes last, because it says what HAProxy was started with: between the two writes it may say less
+    than the configuration does (one reload too many), never more (settings that would never come into force).
     """
     maps = dict(target.maps)
-    maps[MapName.STATE] = (*maps[MapName.STATE], MapEntry(STARTED_WITH, _encode(target.desired)))
+    state = (*maps.pop(MapName.STATE), MapEntry(STARTED_WITH, _encode(target.desired)))
     files = {settings.map_path(name): map_text(entries) for name, entries in maps.items()}
-    return {**files, settings.config: render_config(target.desired, target.weights, settings)}
+    return {
+        **files,
+        settings.config: render_config(target.desired, target.weights, settings),
+        settings.map_path(MapName.STATE): map_text(state),
+    }
+
+
+def with_settings(target: Target, old: Desired) -> Target:
+    """Return ``target`` with its endpoints and keys, but under the settings of ``old``."""
+    new = target.desired
+    desired = msgspec.structs.replace(
+        old, version=new.version, endpoints=new.endpoints, highest_id=new.highest_id
+    )
+    return replace(target, desired=desired)
+
+
+def settings_of(desired: Desired) -> Desired:
+    """Return a desired state without what changes at runtime."""
+    return msgspec.structs.replace(desired, version=0, endpoints=(), highest_id=0)
 
 
 def started_with(state: tuple[MapEntry, ...]) -> Desired | None:
@@ -61,9 +80,7 @@ def started_with(state: tuple[MapEntry, ...]) -> Desired | None:
 
 
 def _encode(desired: Desired) -> str:
-    return base64.urlsafe_b64encode(
-        encode_desired(msgspec.structs.replace(desired, version=0, endpoints=()))
-    ).decode()
+    return base64.urlsafe_b64encode(encode_desired(settings_of(desired))).decode()
 
 
 def _decode(text: str) -> Desired | None:

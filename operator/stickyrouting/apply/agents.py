@@ -92,4 +92,14 @@ class Agents:
         url = f"https://{host}:{names.PORT_AGENT}/v1/state"
         async with self._session.get(url, server_hostname=identity, allow_redirects=False) as answer:
             answer.raise_for_status()
-            return decode_report(await answer.content.read(MAX_REPORT_BYTES))
+            return decode_report(await _whole(answer.content))
+
+
+async def _whole(body: aiohttp.StreamReader) -> bytes:
+    """Return a body to its end; a plain ``read(n)`` returns what has arrived by then. Raises ValueError if too long."""
+    found = b""
+    async for chunk in body.iter_any():
+        found += chunk
+        if len(found) > MAX_REPORT_BYTES:
+            raise ValueError(f"more than {MAX_REPORT_BYTES} bytes")
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 from stickyrouting.model import names
 from stickyrouting.model.objects import LABEL_SERVICE_NAME, EndpointSlice, Pod, Service
 from stickyrouting.model.observed import Key
+from stickyrouting.planner.endpoints import holders
 from stickyrouting.watch.cache import Cache
 from stickyrouting.watch.connection import Connection
 from stickyrouting.watch.kinds import (
@@ -38,6 +39,7 @@ class Caches:
         self.pods: Cache[Pod] = Cache(Pod)
         self.children: dict[str, Cache[Manifest]] = {kind.kind: Cache(dict) for kind in CHILD_KINDS}
         self.slices_of = self.slices.index(_service_of_slice)
+        self.slices_with = self.slices.index(_pods_in_slice)
         self.proxies_of = self.pods.index(_proxy_of)
         self.bound_by_namespace = self.pods.index(_bound_in)
 
@@ -69,23 +71,24 @@ class Caches:
         self.pods.subscribe(lambda old, new: self._wake_pod(old, new, (wake, wake_service)))
 
     def _wake_pod(self, old: Pod | None, new: Pod | None, wakes: tuple[Wake, WakeService]) -> None:
-        pod = new or old
-        if pod is None:
-            return
-        meta = pod.metadata
-        for instance in _proxy_of(pod):
-            wakes[0](Key(*instance))
-        for holder in filter(None, meta.annotations.get(names.ANNOTATION_HELD_BY, "").split(",")):
-            wakes[0](Key(meta.namespace, holder))
-        if old is None and new is not None:
-            for piece in self.slices.values(meta.namespace):
-                if any(e.target_ref and e.target_ref.uid == meta.uid for e in piece.endpoints or ()):
-                    _wake_slice(piece, wakes[1])
+        seen = [pod for pod in (old, new) if pod is not None]
+        instances = {instance for pod in seen for instance in _proxy_of(pod)}
+        held_by = {(pod.metadata.namespace, holder) for pod in seen for holder in holders(pod)}
+        for namespace, name in sorted(instances | held_by):
+            wakes[0](Key(namespace, name))
+        # Not bound yet: a PATCH that lost against this very change is to be made again.
+        if new is not None and not holders(new):
+            for piece in self.slices_with[new.metadata.uid]:
+                _wake_slice(piece, wakes[1])
 
 
 def _service_of_slice(piece: EndpointSlice) -> Iterable[tuple[str, str]]:
     name = piece.metadata.labels.get(LABEL_SERVICE_NAME)
     return [(piece.metadata.namespace, name)] if name else []
+
+
+def _pods_in_slice(piece: EndpointSlice) -> Iterable[str]:
+    return {listed.target_ref.uid for listed in piece.endpoints or () if listed.target_ref}
 
 
 def _proxy_of(pod: Pod) -> Iterable[tuple[str, str]]:

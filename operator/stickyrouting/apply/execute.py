@@ -1,4 +1,4 @@
-"""All writes of one loop, in order: pods get their ids first, the proxies hear of them last."""
+"""All writes of one loop, in order: pods get their ids, the proxies hear of them, then all that may be refused."""
 
 import asyncio
 import logging
@@ -33,16 +33,19 @@ async def execute(plan: Plan, spec: StickySpec, observed: Observed, ports: Ports
     unbound = tuple(_not_carrying(plan.binds, objections, observed))
     desired = without(plan.desired, unbound, observed.desired)
     failure = "; ".join(f"pod {pod} can't be bound: {why}" for pod, why in objections.items() if why)
+    in_force = observed.desired
     try:
         if plan.record is not None:
             foreign = await apply_children(owner, (address_book(owner, plan.record),), ports)
             if foreign:
                 return Outcome(failure=failure, desired=observed.desired, foreign=foreign)
+        state, *others = children(owner, spec, plan.target, desired, ports.proxy_image)
+        foreign = await apply_children(owner, (state,), ports)
+        in_force = observed.desired if foreign else desired
         await ensure_slot(observed, ports)
-        manifests = children(owner, spec, plan.target, desired, ports.proxy_image)
-        foreign = await apply_children(owner, manifests, ports)
+        foreign += await apply_children(owner, tuple(others), ports)
     except Refused as error:
-        return Outcome(failure=str(error), desired=observed.desired)
+        return Outcome(failure=str(error), desired=in_force)
     return Outcome(failure=failure, desired=desired, foreign=foreign, unbound=tuple(objections))
 
 

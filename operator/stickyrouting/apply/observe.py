@@ -12,7 +12,7 @@ from stickyrouting.model.desired import DESIRED_KEY, Desired, decode_desired
 from stickyrouting.model.errors import InvalidDesired
 from stickyrouting.model.objects import EndpointSlice, Pod
 from stickyrouting.model.observed import Key, Observed
-from stickyrouting.planner.endpoints import parse_server_id
+from stickyrouting.planner.endpoints import MAX_ID, parse_server_id
 from stickyrouting.render.configmap import BOOK_KEY
 
 
@@ -33,7 +33,7 @@ def observe(body: Raw, ports: Ports) -> Observed:
         book=book,
         highest_id=_highest_id(ports, key.namespace, desired, book),
         replicas=_replicas(ports, key),
-        proxies=tuple(ports.agents.view(pod) for pod in _proxies(ports, key, identity.uid)),
+        proxies=tuple(ports.agents.view(pod) for pod in _proxies(ports, key)),
     )
 
 
@@ -46,9 +46,8 @@ def _pods(slices: tuple[EndpointSlice, ...], ports: Ports) -> Iterator[Pod]:
                 yield pod
 
 
-def _proxies(ports: Ports, key: Key, uid: str) -> Iterator[Pod]:
-    pods = ports.caches.proxies_of[key.namespace, key.name]
-    yield from sorted(pods, key=lambda pod: pod.metadata.name)
+def _proxies(ports: Ports, key: Key) -> list[Pod]:
+    return sorted(ports.caches.proxies_of[key.namespace, key.name], key=lambda pod: pod.metadata.name)
 
 
 def _child_data(ports: Ports, key: Key, name: str) -> dict[str, str]:
@@ -69,9 +68,10 @@ def _desired(ports: Ports, key: Key) -> Desired | None:
 def _book(ports: Ports, key: Key) -> dict[str, int]:
     text = _child_data(ports, key, names.address_book(key.name)).get(BOOK_KEY, "{}")
     try:
-        return msgspec.json.decode(text, type=dict[str, int])
+        found = msgspec.json.decode(text, type=dict[str, int])
     except msgspec.DecodeError:
         return {}
+    return {place: server_id for place, server_id in found.items() if 0 < server_id <= MAX_ID}
 
 
 def _highest_id(ports: Ports, namespace: str, desired: Desired | None, book: dict[str, int]) -> int:
@@ -79,7 +79,9 @@ def _highest_id(ports: Ports, namespace: str, desired: Desired | None, book: dic
         parse_server_id(pod.metadata.annotations[names.ANNOTATION_SERVER_ID])
         for pod in ports.caches.bound_by_namespace[namespace]
     )
-    listed = [desired.highest_id, *(e.id for e in desired.endpoints)] if desired else []
+    written = [desired.highest_id, *(e.id for e in desired.endpoints)] if desired else []
+    # What no id can be was written by foreign hands: it must not use up the ids of the namespace.
+    listed = [server_id for server_id in written if server_id <= MAX_ID]
     planned = ports.memory.highest_ids.get(namespace, 0)
     highest: int = max([planned, *(r.id for r in recorded if r), *listed, *book.values()])
     return highest

@@ -6,7 +6,7 @@ from enum import Enum
 from stickyrouting.apply.execute import execute
 from stickyrouting.apply.observe import observe
 from stickyrouting.apply.ports import Ports
-from stickyrouting.apply.registry import Raw
+from stickyrouting.apply.registry import Raw, identity_of
 from stickyrouting.apply.status import previous_conditions, tell_transitions, write_status
 from stickyrouting.model.errors import InvalidSpec
 from stickyrouting.model.observed import Key, Observed
@@ -40,7 +40,8 @@ async def reconcile(key: Key, ports: Ports, wake: Callable[[], None]) -> Next:
     await _tell(key, observed, (plan, outcome), ports)
     if outcome.failure or outcome.foreign:
         return Next.RETRY
-    return Next.SOON if outcome.unbound or _behind(observed, version) else Next.IDLE
+    unfinished = outcome.unbound or _behind(observed, version) or _overtaken(observed, ports)
+    return Next.SOON if unfinished else Next.IDLE
 
 
 async def _act(body: Raw, observed: Observed, ports: Ports, now: int) -> tuple[Plan, Outcome]:
@@ -70,6 +71,12 @@ async def _tell(key: Key, observed: Observed, done: tuple[Plan, Outcome], ports:
     status = make_status(observed, plan, outcome, before, ports.clock.epoch_ms())
     if await write_status(body, status, ports):
         await tell_transitions(observed.identity, before, status.conditions, ports)
+
+
+def _overtaken(observed: Observed, ports: Ports) -> bool:
+    """True if a newer spec came to be known during this loop, perhaps by the answer to our own status write."""
+    body = ports.registry.get(observed.identity.key)
+    return body is not None and identity_of(body) != observed.identity
 
 
 def _behind(observed: Observed, version: int) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from stickyrouting.model.observed import Identity, Key
 
 Raw = Mapping[str, Any]
+REMEMBERED_DEAD = 1000
 
 
 class Registry:
@@ -13,14 +14,25 @@ class Registry:
 
     def __init__(self) -> None:
         self._bodies: dict[Key, Raw] = {}
+        self._dead: dict[str, None] = {}
 
-    def upsert(self, body: Raw) -> None:
-        """Take a body, unless a newer one of the same object is known."""
+    def upsert(self, body: Raw) -> bool:
+        """Take a body, unless a newer one of the same object is known or the object is dead; return whether it is news."""
         key = key_of(body)
         known = self._bodies.get(key)
+        if _uid(body) in self._dead:
+            return False
         if known is not None and _uid(known) == _uid(body) and _version(known) > _version(body):
-            return
+            return False
         self._bodies[key] = body
+        return known is None or (_uid(known), _version(known)) != (_uid(body), _version(body))
+
+    def bury(self, key: Key, uid: str) -> None:
+        """Forget an object whose deletion was told; a list that was asked for before does not bring it back."""
+        self.remove(key, uid)
+        self._dead[uid] = None
+        if len(self._dead) > REMEMBERED_DEAD:
+            del self._dead[next(iter(self._dead))]
 
     def remove(self, key: Key, uid: str) -> None:
         """Forget an object; another object of the same name stays."""

@@ -14,22 +14,25 @@ from stickyrouting.kube.client import Admission
 from stickyrouting.model import keys, names
 from stickyrouting.model.errors import Changed
 from stickyrouting.model.observed import Identity, Observed
+from stickyrouting.planner.conditions import live_proxies
 from stickyrouting.render.owner import Manifest, metadata
 
-FIRST_GENERATION = 1
 RECHECK_SECONDS = 5.0
 
 
 async def ensure_slot(observed: Observed, ports: Ports) -> None:
-    """Make the first key slot if there is none: looked at once per object, and while a proxy reports no keys."""
+    """Make a key slot if there is none: looked at once per object, and while a proxy is silent or has no keys.
+
+    A proxy without keys can't speak: that others, with keys of a slot that somebody deleted, do so says nothing.
+    """
     owner, now = observed.identity, ports.clock.monotonic()
     looked = ports.memory.slots.get(owner.uid)
-    missing = any(p.report is not None and p.report.generation == 0 for p in observed.proxies)
-    waiting = not any(p.report is not None for p in observed.proxies)
-    if looked is not None and (now - looked < RECHECK_SECONDS or not (missing or waiting)):
+    reports = [proxy.report for proxy in live_proxies(observed)]
+    missing = not reports or any(report is None or report.generation == 0 for report in reports)
+    if looked is not None and (now - looked < RECHECK_SECONDS or not missing):
         return
     if not await _exists(owner, ports):
-        await _create(owner, ports)
+        await _create(owner, 1 + max((report.generation for report in reports if report), default=0), ports)
     ports.memory.slots[owner.uid] = now
 
 
@@ -43,13 +46,14 @@ async def _exists(owner: Identity, ports: Ports) -> bool:
     return False
 
 
-async def _create(owner: Identity, ports: Ports) -> None:
+async def _create(owner: Identity, generation: int, ports: Ports) -> None:
     moment = dt.datetime.fromtimestamp(ports.clock.epoch_ms() / 1000, tz=dt.UTC)
     leaf = ports.authority.issue(names.proxy_identity(owner.key.namespace, owner.key.name), moment)
-    key_id = f"k{FIRST_GENERATION}"
+    # Never the id of a former key: proxies that still have that one would take every new cookie for forged.
+    key_id = f"k{secrets.token_hex(4)}"
     key_set = keys.KeySet(current=key_id, keys={key_id: _random_key()}, hint_key=_random_key())
     content = {
-        keys.GENERATION_FILE: str(FIRST_GENERATION).encode(),
+        keys.GENERATION_FILE: str(generation).encode(),
         keys.KEYS_FILE: msgspec.json.encode(key_set),
         keys.CERTIFICATE_FILE: leaf.certificate,
         keys.PRIVATE_KEY_FILE: leaf.private_key,

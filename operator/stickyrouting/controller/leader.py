@@ -107,10 +107,11 @@ class Leader:
     def _on_event(self, gone: bool, body: Mapping[str, Any]) -> None:  # noqa: FBT001 - kopf's own distinction
         key, before = key_of(body), self._registry.get(key_of(body))
         if gone:
-            self._registry.remove(key, body["metadata"]["uid"])
+            self._registry.bury(key, body["metadata"]["uid"])
             self._end(key)
+        elif not self._registry.upsert(body):
+            return  # the echo of our own status write, already known by its answer
         else:
-            self._registry.upsert(body)
             self._tasks.start(key)
         self._given.metrics.set(table.OBJECTS, len(self._registry.known()))
         for service in {identity_of(known).service for known in (before, body) if known is not None}:

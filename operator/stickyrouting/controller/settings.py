@@ -9,6 +9,9 @@ from stickyrouting.model import names
 from stickyrouting.model.errors import StickyError
 
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
 class InvalidSettings(StickyError):
     """The environment lacks something or holds nonsense; the message names the variable."""
 
@@ -46,7 +49,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         release=_required(environment, "STICKY_RELEASE", "the name of the installation"),
         namespaces=tuple(sorted({n.strip() for n in namespaces.split(",") if n.strip()})),
         port=_port(environment.get("STICKY_PORT", "8080")),
-        log_level=environment.get("STICKY_LOG_LEVEL", "INFO").upper(),
+        log_level=_log_level(environment.get("STICKY_LOG_LEVEL", "INFO").upper()),
     )
 
 
@@ -55,6 +58,13 @@ def _required(environment: Mapping[str, str], name: str, what: str) -> str:
     if not value:
         raise InvalidSettings(f"environment variable {name} is not set; set it to {what} (the chart does)")
     return value
+
+
+def _log_level(text: str) -> str:
+    if text not in LOG_LEVELS:
+        levels = ", ".join(LOG_LEVELS)
+        raise InvalidSettings(f"environment variable STICKY_LOG_LEVEL is {text!r}; set it to one of {levels}")
+    return text
 
 
 def _port(text: str) -> int:

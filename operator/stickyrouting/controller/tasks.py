@@ -28,6 +28,8 @@ class Task:
         self._woken = asyncio.Event()
         self._retry = FIRST_RETRY_SECONDS
         self._soon = SOON_SECONDS
+        self._after = 0.0
+        self._trouble = ""
         self.running = asyncio.create_task(self._run(), name=f"loop {key}")
         self._woken.set()
 
@@ -58,20 +60,29 @@ class Task:
         self._woken.clear()
 
     async def _once(self) -> Next:
+        self._after = 0.0
         try:
-            return await self._loop(self._key, self.wake)
-        except Unreachable as error:
-            log.warning("%s: %s; trying again", self._key, error)
+            outcome = await self._loop(self._key, self.wake)
         except StickyError as error:
-            log.warning("%s: %s", self._key, error)
+            self._after = error.after if isinstance(error, Unreachable) else 0.0
+            self._say(f"{error}; trying again")
+            return Next.RETRY
         except Exception:
             log.exception("%s: a fault of the operator itself; trying again", self._key)
-        return Next.RETRY
+            return Next.RETRY
+        self._trouble = ""
+        return outcome
+
+    def _say(self, trouble: str) -> None:
+        """Log a trouble once, not at each of the tries that meet it."""
+        if trouble != self._trouble:
+            log.warning("%s: %s", self._key, trouble)
+        self._trouble = trouble
 
     def _interval(self, outcome: Next) -> float:
         if outcome is Next.RETRY:
             interval, self._retry = self._retry, min(self._retry * 2, LAST_RETRY_SECONDS)
-            return interval
+            return max(interval, self._after)
         self._retry = FIRST_RETRY_SECONDS
         if outcome is Next.SOON:
             interval, self._soon = self._soon, min(self._soon * 1.5, LAST_SOON_SECONDS)
@@ -109,7 +120,7 @@ class Tasks:
 
     def known(self) -> tuple[Key, ...]:
         """Return the StickyServices that have a task."""
-        return tuple(self._tasks)
+        return tuple(key for key, task in self._tasks.items() if not task.running.done())
 
     async def close(self) -> None:
         """End all tasks and wait for them."""

@@ -7,6 +7,10 @@ class HaproxyError(StickyError):
     """Base of the errors of this package; a HAProxy that is not there is ``Unreachable``."""
 
 
+class NoAnswer(HaproxyError):
+    """HAProxy took a command and said nothing in time: it runs, and nobody knows what it did."""
+
+
 class CommandRefused(HaproxyError):
     """HAProxy did not do what a command says; the message has the command and its answer."""
 

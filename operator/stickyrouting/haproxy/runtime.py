@@ -5,19 +5,22 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from stickyrouting.haproxy.command import Command
+from stickyrouting.haproxy.errors import NoAnswer
 from stickyrouting.haproxy.map_commands import AddToMap, CommitMap, PrepareMap
-from stickyrouting.haproxy.process_commands import ShowProc, Worker
+from stickyrouting.haproxy.process_commands import Reload, ShowProc, Worker
 from stickyrouting.model.errors import Unreachable
 from stickyrouting.render.maps import MapEntry
 
 T = TypeVar("T")
 TIMEOUT_SECONDS = 5.0
+RELOAD_SECONDS = 60.0
+"""A new worker reads its files and starts its servers before a reload is answered; CPU may be scarce."""
 PORTION_BYTES = 8_000
 _NO_TARGET = "Can't find the target"
 
 
 class RuntimeClient:
-    """Sends commands to one worker. Every method raises Unreachable if HAProxy does not answer in time."""
+    """Sends commands to one worker. Every method raises Unreachable if it is gone, NoAnswer if it is silent."""
 
     def __init__(self, path: str, timeout: float = TIMEOUT_SECONDS, prefix: str = "") -> None:
         self._path = path
@@ -48,8 +51,10 @@ class RuntimeClient:
                     answer = await reader.read()
                 finally:
                     writer.close()
-        except (OSError, TimeoutError) as error:
-            raise Unreachable(f"haproxy does not answer on {self._path}: {error or 'time is up'}") from error
+        except TimeoutError as error:
+            raise NoAnswer(f"haproxy says nothing on {self._path} for {self._timeout:g} s") from error
+        except OSError as error:
+            raise Unreachable(f"haproxy does not answer on {self._path}: {error}") from error
         return answer.decode(errors="replace")
 
 
@@ -69,6 +74,10 @@ class MasterClient:
         """Return all workers, the current one first."""
         report = await self.run(ShowProc())
         return (*report.workers, *report.old_workers)
+
+    async def reload(self) -> None:
+        """Start a new worker from the files; raises ReloadFailed."""
+        await RuntimeClient(self._path, RELOAD_SECONDS).run(Reload())
 
     def worker(self, pid: int) -> RuntimeClient:
         """Return a client of one worker."""

@@ -93,6 +93,25 @@ class SetWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAddress:
+    """Move a server to another place; what is in flight goes on at the old one, idle connections are dropped."""
+
+    id: int
+    address: str
+    port: int
+
+    @property
+    def text(self) -> str:
+        """The literal command; it takes an IPv6 address without brackets."""
+        return f"set server {_path(self.id)} addr {self.address} port {self.port}"
+
+    def parse(self, answer: str) -> None:
+        """Read the answer, which tells each part as changed or as it was."""
+        if not any(words in answer for words in ("changed from", "no need to change")):
+            raise CommandRefused(self.text, answer)
+
+
+@dataclass(frozen=True, slots=True)
 class SetHealthUp:
     """Take a server for healthy at once; its next failed checks say otherwise as ever."""
 

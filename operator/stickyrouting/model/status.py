@@ -43,3 +43,4 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
 
 
 MAX_ENDPOINTS = 50
+MAX_MESSAGE = 4096

@@ -4,7 +4,7 @@ from stickyrouting.model.desired import EndpointState
 from stickyrouting.model.observed import Observed, ProxyView
 from stickyrouting.model.plan import Outcome, Plan, Reason, Verdict, no, yes
 from stickyrouting.model.report import HaproxyState
-from stickyrouting.model.status import Condition
+from stickyrouting.model.status import MAX_MESSAGE, Condition
 
 PROGRAM_GRACE_MS = 3_000
 _ON_ITS_WAY = {
@@ -53,7 +53,7 @@ def _is_transition(old: Condition | None, new: Condition) -> bool:
 def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: str) -> Condition:
     status = "True" if verdict.holds else "False"
     since = before.last_transition_time if before and before.status == status else now
-    return Condition(kind, status, verdict.reason, verdict.message, generation, since)
+    return Condition(kind, status, verdict.reason, verdict.message[:MAX_MESSAGE], generation, since)
 
 
 def is_programmed(view: ProxyView, version: int, now_ms: int) -> bool:

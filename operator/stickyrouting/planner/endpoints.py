@@ -57,9 +57,16 @@ def parse_server_id(text: str | None) -> ServerId | None:
 def restarts(pod: Pod, port: int) -> int:
     """Count in-place restarts of the containers that hold the sessions behind ``port``."""
     declaring = {c.name for c in pod.spec.containers if any(p.container_port == port for p in c.ports)}
-    regular = {c.name for c in pod.spec.containers}
-    watched = declaring or regular
-    return sum(s.restart_count for s in pod.status.container_statuses if s.name in watched)
+    return _restarts_of(pod, declaring) if declaring else all_restarts(pod)
+
+
+def all_restarts(pod: Pod) -> int:
+    """Count in-place restarts of all regular containers: what StickyServices on different ports agree on."""
+    return _restarts_of(pod, {c.name for c in pod.spec.containers})
+
+
+def _restarts_of(pod: Pod, containers: set[str]) -> int:
+    return sum(s.restart_count for s in pod.status.container_statuses if s.name in containers)
 
 
 def plan_endpoints(observed: Observed, target: Target, now_seconds: int) -> EndpointPlan:
@@ -118,7 +125,7 @@ def holders(pod: Pod) -> tuple[str, ...]:
 def carries_id(pod: Pod | None, bind: BindPod) -> bool:
     """True if the pod bears the id of ``bind`` already, so that only its label or holders are to be written."""
     recorded = pod and parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
-    return recorded == ServerId(bind.server_id, bind.restarts)
+    return recorded is not None and recorded.id == bind.server_id
 
 
 class _Ids(NamedTuple):
@@ -129,13 +136,19 @@ class _Ids(NamedTuple):
 
 
 def _bind(pod: Pod, port: int, holder: str, ids: _Ids) -> BindPod:
-    """Return the record that a pod must carry; without a resource version if it carries it already."""
-    count = restarts(pod, port)
-    recorded = parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
-    current = recorded is not None and recorded.restarts == count and recorded.id not in ids.taken
+    """Return the record that a pod must carry; without a resource version if it carries it already.
+
+    The one id of a pod with several holders must not depend on their ports, or each would undo the other's: it holds
+    for the restarts of all containers. The last holder that stays keeps the id and notes its own containers again.
+    """
     held_by = holders(pod)
+    shared, every = len({*held_by, holder}) > 1, all_restarts(pod)
+    count = every if shared else restarts(pod, port)
+    recorded = parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
+    current = recorded is not None and recorded.restarts in {count, every} and recorded.id not in ids.taken
     labelled = pod.metadata.labels.get(names.LABEL_HOLD) == "true"
-    complete = current and labelled and holder in held_by
+    noted = current and recorded is not None and recorded.restarts == count
+    complete = noted and labelled and holder in held_by
     return BindPod(
         pod_name=pod.metadata.name,
         pod_uid=pod.metadata.uid,

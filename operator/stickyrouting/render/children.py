@@ -1,4 +1,7 @@
-"""All children of a StickyService in the order in which they are applied: what others mount comes first."""
+"""All children of a StickyService in the order in which they are applied.
+
+The proxies' desired state comes first: whatever is refused after it, running proxies hear of endpoints that go.
+"""
 
 from stickyrouting.model.desired import Desired
 from stickyrouting.model.observed import Identity
@@ -13,10 +16,10 @@ def children(
 ) -> tuple[Manifest, ...]:
     """Return the manifests of all children but the key slots, which only ``apply`` can make."""
     return (
+        configmap.desired_state(owner, desired),
         access.service_account(owner),
         access.role(owner),
         access.role_binding(owner),
-        configmap.desired_state(owner, desired),
         service.service(owner, spec, target),
         deployment.deployment(owner, spec, image),
         service.budget(owner),

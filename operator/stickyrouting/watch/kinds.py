@@ -32,6 +32,12 @@ class Kind:
     plural: str
     scope: Scope = Scope.NAMESPACED
 
+    @property
+    def built_in(self) -> bool:
+        """True if every cluster has the kind; others come and go with their CustomResourceDefinition."""
+        group = self.api_version.rpartition("/")[0]
+        return "." not in group or group.endswith(".k8s.io")
+
     def path(
         self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
     ) -> str:

@@ -88,7 +88,7 @@ class Reflector(Generic[T]):
             log.info("%s: listing anew: %s", self._selection, error)
             self._version = ""
         except NotFound as error:
-            return self._absent(str(error))
+            return self._odd(str(error)) if self._selection.kind.built_in else self._absent(str(error))
         except Refused as error:
             return self._forbidden(str(error))
         except Unreachable as error:
@@ -160,6 +160,12 @@ class Reflector(Generic[T]):
         if self._trouble:
             log.info("%s: watching again", self._selection)
         self._absences, self._trouble = 0, ""
+
+    def _odd(self, message: str) -> float:
+        # Something before the API server answers for it: that says nothing about the objects, which are kept.
+        self._version = ""
+        self._mark(Condition.STALE, f"{self._selection}: not the API server's answer: {message}")
+        return self._backoff.next()
 
     def _absent(self, message: str) -> float:
         # One 404 may come from something between us and the server; only a second one empties a known cache.

@@ -1,0 +1,78 @@
+"""Settings that HAProxy refuses: it serves on, endpoints still follow, and every restart starts."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from haproxy.agent_pod import Pod, endpoint, make_pod, until
+from haproxy.agent_traffic import Client, Shop
+from haproxy.binary import haproxy_command
+from stickyrouting.model.desired import HealthCheck
+
+COMMAND = haproxy_command()
+TOO_LONG = HealthCheck(path="/" + "a" * 3_000, interval_ms=200)
+"""A line of haproxy.cfg holds 2047 characters."""
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Shop]:
+    shop = Shop()
+    for id_ in (1, 2):
+        await shop.start(id_)
+    yield shop
+    await shop.close()
+
+
+@pytest.fixture
+async def pod(tmp_path: Path, shop: Shop) -> AsyncIterator[Pod]:
+    async with make_pod(tmp_path) as pod:
+        pod.write_keys("a", 1, "k1")
+        pod.write_desired([endpoint(1, shop.ports[1])])
+        await pod.up(COMMAND)
+        pod.write_desired([endpoint(1, shop.ports[1])], health_check=TOO_LONG)
+        await until(lambda: log_has(pod, "did not reload and serves on"), "the reload is refused")
+        yield pod
+
+
+async def log_has(pod: Pod, words: str) -> bool:
+    return words in (pod.root / "agent.log").read_text()
+
+
+async def pods_answering(pod: Pod, count: int) -> set[str]:
+    """Return the pods that new sessions get."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        clients = [Client(http, pod.url) for _ in range(count)]
+        for client in clients:
+            await client.get()
+        assert [client.failures for client in clients if client.failures] == []
+        return {client.pod for client in clients}
+
+
+async def test_a_restarted_haproxy_starts_with_the_settings_before_and_gets_ready(pod: Pod) -> None:
+    await pod.kill(pod.haproxy)
+    await pod.start_haproxy(COMMAND)
+    await until(pod.ready, "the restarted HAProxy is ready")
+    assert await pods_answering(pod, 2) == {"1"}
+    assert (await pod.report()).version == 1
+
+
+async def test_when_both_are_restarted_haproxy_starts_with_the_settings_before(pod: Pod) -> None:
+    await pod.kill(pod.haproxy)
+    await pod.kill(pod.agent)
+    await pod.up(COMMAND)
+    assert await pods_answering(pod, 2) == {"1"}
+
+
+async def test_endpoints_follow_and_settings_that_can_be_used_come_into_force(pod: Pod, shop: Shop) -> None:
+    both = [endpoint(1, shop.ports[1]), endpoint(2, shop.ports[2])]
+    pod.write_desired(both, health_check=TOO_LONG)
+    configuration = pod.run / "haproxy.cfg"
+
+    async def follows() -> bool:
+        return "server s2 " in configuration.read_text() and await pods_answering(pod, 4) == {"1", "2"}
+
+    await until(follows, "the new endpoint takes sessions")
+    await pod.reached(pod.write_desired(both, idle_seconds=900))
+    assert "expire 900s" in configuration.read_text()
