@@ -275,3 +275,11 @@ async def test_an_endpoint_that_moves_to_another_port_keeps_its_sessions(
         await client.get()
     assert pods_of(clients) == {"3"}
     assert [client.failures for client in clients if client.failures] == []
+
+
+async def test_a_node_without_room_for_the_copy_of_the_state_stops_no_endpoint(pod: Pod, shop: Shop) -> None:
+    (pod.root / "state").rmdir()
+    (pod.root / "state").write_text("stands for a volume that takes no file")
+    await pod.up(COMMAND)
+    await pod.reached(pod.write_desired([endpoint(id_, shop.ports[id_]) for id_ in (1, 2, 3)]))
+    assert "the copy of version=2 can't be kept" in (pod.root / "agent.log").read_text()

@@ -9,11 +9,10 @@ import pytest
 from haproxy.agent_pod import Pod, endpoint, make_pod, until
 from haproxy.agent_traffic import Client, Shop
 from haproxy.binary import haproxy_command
-from stickyrouting.model.desired import HealthCheck
 
 COMMAND = haproxy_command()
-TOO_LONG = HealthCheck(path="/" + "a" * 3_000, interval_ms=200)
-"""A line of haproxy.cfg holds 2047 characters."""
+TOO_LONG = "a" * 20_000
+"""A cookie name that no rule of HAProxy takes; the API server would refuse it first."""
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ async def pod(tmp_path: Path, shop: Shop) -> AsyncIterator[Pod]:
         pod.write_keys("a", 1, "k1")
         pod.write_desired([endpoint(1, shop.ports[1])])
         await pod.up(COMMAND)
-        pod.write_desired([endpoint(1, shop.ports[1])], health_check=TOO_LONG)
+        pod.write_desired([endpoint(1, shop.ports[1])], cookie_name=TOO_LONG)
         await until(lambda: log_has(pod, "did not reload and serves on"), "the reload is refused")
         yield pod
 
@@ -67,7 +66,7 @@ async def test_when_both_are_restarted_haproxy_starts_with_the_settings_before(p
 
 async def test_endpoints_follow_and_settings_that_can_be_used_come_into_force(pod: Pod, shop: Shop) -> None:
     both = [endpoint(1, shop.ports[1]), endpoint(2, shop.ports[2])]
-    pod.write_desired(both, health_check=TOO_LONG)
+    pod.write_desired(both, cookie_name=TOO_LONG)
     configuration = pod.run / "haproxy.cfg"
 
     async def follows() -> bool:

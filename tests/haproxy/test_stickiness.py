@@ -1,6 +1,9 @@
 """A session stays on its pod: by the table alone, by its cookie alone, and against whoever makes up cookies."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import random
 import string
 import time
@@ -164,6 +167,21 @@ async def test_forged_cookies_begin_new_sessions_and_leave_no_entry(client: Clie
     keys = set(await proxy.sessions())
     assert len(keys) == len(forged)
     assert keys.isdisjoint({cookie[:32] for cookie in forged})
+
+
+async def test_no_key_of_a_cookie_leads_to_anything_but_a_secret(
+    tmp_path: Path, pods: Pods, http: aiohttp.ClientSession
+) -> None:
+    # Were the id of the signing key a value of the same map, its base64 would be a key that everybody knows.
+    keys = KeySet("key1", {"key1": make_key(2)}, KEYS.hint_key)
+    forged = f"{int(time.time())}{'A' * 22}"
+    payload = f"{forged}.{hint(KEYS.hint_key, 1)}.{int(time.time())}"
+    digest = hmac.new(base64.b64decode("key1"), payload.encode(), hashlib.sha256).digest()
+    mac = base64.urlsafe_b64encode(digest).decode()[:16]
+    async with running_haproxy(tmp_path, make_desired(endpoints(pods)), keys) as proxy:
+        for known in ("signing", "cur", "key1", "stopping"):
+            answer = await Client(http, proxy.url).get(f"{payload}.{mac}.{known}")
+            assert answer.cookie[:32] != forged, known
 
 
 async def test_mutated_cookies_are_never_adopted(client: Client, proxy: Proxy) -> None:

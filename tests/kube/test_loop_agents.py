@@ -1,5 +1,6 @@
 """What Programmed means: one read of each agent over mutual TLS, with the certificates that the operator gave out."""
 
+import asyncio
 import base64
 import datetime as dt
 import itertools
@@ -42,11 +43,18 @@ class Agent:
     version: int
     generation: int = 1
     asked: int = 0
+    pieces: int = 1
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
         haproxy = HaproxyReport(HaproxyState.READY, refilled=True, workers=1, reloads=0)
-        return web.Response(body=encode_report(Report("p", self.version, self.generation, 2, haproxy)))
+        body = encode_report(Report("p", self.version, self.generation, 2, haproxy))
+        told, length = web.StreamResponse(), -(-len(body) // self.pieces)
+        await told.prepare(request)
+        for start in range(0, len(body), length):
+            await asyncio.sleep(0.05 if start else 0)
+            await told.write(body[start : start + length])
+        return told
 
 
 def slot(api: ApiServer, name: str = "shop") -> Identity:
@@ -184,6 +192,32 @@ async def test_a_key_slot_that_was_deleted_is_made_again_once_an_agent_says_that
             await hear(site)
             await site.settle()
     assert api.get(SECRET, "demo", "shop-sticky-keys-a")["immutable"]
+
+
+async def test_a_key_slot_that_was_deleted_is_made_again_for_a_proxy_that_never_spoke(
+    api: ApiServer, tmp_path: Path
+) -> None:
+    async with shop_with(api, "p") as site:
+        agent, first = agent_of(api, "p"), slot(api)
+        async with running(agent, first, tmp_path):
+            await hear(site)
+            await site.settle()
+            api.remove(SECRET, "demo", "shop-sticky-keys-a")
+            api.put(proxy("q", next(_addresses)))
+            await site.settle()
+    data = api.get(SECRET, "demo", "shop-sticky-keys-a")["data"]
+    assert base64.b64decode(data["generation"]) == b"2"
+    assert slot(api).certificate != first.certificate
+
+
+async def test_a_report_that_comes_in_pieces_is_read_to_its_end(api: ApiServer, tmp_path: Path) -> None:
+    async with shop_with(api, "p") as site:
+        agent = agent_of(api, "p")
+        agent.pieces = 3
+        async with running(agent, slot(api), tmp_path):
+            await hear(site)
+            await site.settle()
+    assert conditions_of(api)["Programmed"] == ("True", "Programmed")
 
 
 async def test_a_configmap_deleted_while_the_clock_is_behind_is_still_newer_than_what_agents_have(

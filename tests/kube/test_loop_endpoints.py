@@ -205,3 +205,45 @@ async def test_two_services_may_share_pods_and_each_pod_has_one_id(api: ApiServe
         await site.settle(Key("demo", "shop"), Key("demo", "admin"))
     assert listed(api, "shop") == listed(api, "admin") == {"shop-a": FIRST_ID, "shop-b": FIRST_ID + 1}
     check_ids(api)
+
+
+async def test_services_on_different_containers_of_a_pod_do_not_take_its_id_from_each_other(
+    api: ApiServer,
+) -> None:
+    put_shop(api, "shop-a")
+    live = api.get(POD, "demo", "shop-a")
+    containers = [
+        {"name": "app", "ports": [{"containerPort": 8080}]},
+        {"name": "admin", "ports": [{"containerPort": 9090}]},
+    ]
+    restarted = [{"name": "app", "restartCount": 1}, {"name": "admin", "restartCount": 0}]
+    api.put(
+        {
+            **live,
+            "spec": {"containers": containers},
+            "status": {**live["status"], "containerStatuses": restarted},
+        }
+    )
+    other = service(ports=[{"name": "http", "port": 81, "protocol": "TCP", "targetPort": 9090}])
+    other["metadata"] = {"namespace": "demo", "name": "admin"}
+    api.put(other)
+    piece = api.get(ENDPOINT_SLICE, "demo", "shop-x")
+    meta = {"namespace": "demo", "name": "admin-x", "labels": {"kubernetes.io/service-name": "admin"}}
+    api.put({**piece, "metadata": meta, "ports": [{"name": "http", "port": 9090, "protocol": "TCP"}]})
+    api.put(sticky("admin", service={"name": "admin"}))
+    async with operator(api) as site:
+        await site.settle(Key("demo", "shop"), Key("demo", "admin"))
+    assert listed(api, "shop") == listed(api, "admin") == {"shop-a": FIRST_ID}
+    check_ids(api)
+
+
+async def test_numbers_that_no_id_can_be_do_not_use_up_the_ids(api: ApiServer) -> None:
+    put_shop(api, "shop-a")
+    async with operator(api) as site:
+        await site.settle()
+        state = api.get(CONFIG_MAP, "demo", "shop-sticky")
+        text = state["data"]["desired.json"].replace(f'"highestId":{FIRST_ID}', f'"highestId":{10**12}')
+        api.put({**state, "data": {"desired.json": text}})
+        put_pods(api, "shop-a", "shop-b")
+        await site.settle()
+    assert listed(api) == {"shop-a": FIRST_ID, "shop-b": FIRST_ID + 1}

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -161,3 +161,21 @@ def _programmed(api: ApiServer) -> dict[str, str]:
     conditions = api.get(STICKY_SERVICE, "demo", "shop")["status"]["conditions"]
     found: dict[str, str] = next(c for c in conditions if c["type"] == "Programmed")
     return found
+
+
+async def test_proxies_hear_of_endpoints_that_go_whatever_else_is_refused(api: ApiServer) -> None:
+    put_shop(api)
+    async with operator(api) as first:
+        await first.settle()
+    for number, resource in enumerate(("secrets", "serviceaccounts", "roles", "deployments")):
+        put_pods(api, f"shop-{number}")
+        api.faults.add(Refuse(403, "exceeded quota"), _touches(resource), times=math.inf)
+        async with operator(api) as second:
+            await second.loop()
+        api.faults.clear()
+        assert list(listed(api)) == [f"shop-{number}"]
+        assert _programmed(api)["message"] == "exceeded quota"
+
+
+def _touches(resource: str) -> Callable[[Call], bool]:
+    return lambda call: by_operator(call) and call.resource == resource

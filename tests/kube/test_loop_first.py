@@ -25,11 +25,11 @@ async def test_the_first_run_creates_everything_in_the_order_in_which_it_is_need
     told = [str(call) for call in site.writes()]
     assert sorted(told[:2]) == ["patch pods demo/shop-a", "patch pods demo/shop-b"]
     assert told[2:11] == [
+        "patch configmaps demo/shop-sticky",
         "create secrets demo/shop-sticky-keys-a",
         "patch serviceaccounts demo/shop-sticky",
         "patch roles demo/shop-sticky",
         "patch rolebindings demo/shop-sticky",
-        "patch configmaps demo/shop-sticky",
         "patch services demo/shop-sticky",
         "patch deployments demo/shop-sticky",
         "patch poddisruptionbudgets demo/shop-sticky",

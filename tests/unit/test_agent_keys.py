@@ -105,6 +105,19 @@ def test_a_broken_slot_does_not_hide_the_other_and_is_named_once(
     assert complaints == ["slot b: generation is not a decimal number"]
 
 
+def test_a_slot_that_could_not_be_read_is_tried_again_though_nothing_replaced_it(
+    slots: KeySlots, tmp_path: Path, complaints: list[str]
+) -> None:
+    write_slot(tmp_path, "a", 1, "k1", {"k1": OLD})
+    (tmp_path / "a" / "tls.key").unlink()
+    (tmp_path / "a" / "tls.key").mkdir()
+    assert (slots.refresh(), slots.incomplete) == (False, True)
+    assert complaints == ["slot a: can't be read: Is a directory"]
+    (tmp_path / "a" / "tls.key").rmdir()
+    (tmp_path / "a" / "tls.key").write_text("tls.key of a")
+    assert (slots.refresh(), slots.incomplete) == (True, False)
+
+
 def test_no_representation_shows_a_key(slots: KeySlots, tmp_path: Path) -> None:
     write_slot(tmp_path, "a", 1, "k1", {"k1": OLD})
     slots.refresh()

@@ -66,3 +66,25 @@ def test_an_identity_is_read_from_any_body_that_a_server_may_hold() -> None:
     assert identity_of(body()) == plain
     for spec in ({}, {"service": None}, {"service": "shop"}, None):
         assert identity_of({**body(), "spec": spec}).service == ""
+
+
+def test_a_body_is_news_once() -> None:
+    found = Registry()
+    told = [found.upsert(body(version=version)) for version in ("1", "1", "2", "1")]
+    assert told == [True, False, True, False]
+    assert found.upsert(body(uid="2", version="2"))
+
+
+def test_a_list_that_was_asked_for_before_does_not_bring_back_what_was_deleted_since() -> None:
+    found = registry(body(uid="1"))
+    found.bury(Key("demo", "shop"), "1")
+    assert not found.upsert(body(uid="1"))
+    assert found.known() == ()
+    assert found.upsert(body(uid="2"))
+
+
+def test_the_dead_are_not_remembered_for_ever() -> None:
+    found = Registry()
+    for number in range(1001):
+        found.bury(Key("demo", "shop"), str(number))
+    assert [found.upsert(body(uid=uid)) for uid in ("1", "1000", "0")] == [False, False, True]

@@ -52,3 +52,12 @@ def test_kopf_only_watches() -> None:
     found = kopf_settings()
     assert (found.posting.enabled, found.scanning.disabled, found.peering.standalone) == (False, True, True)
     assert (found.watching.chunk_size, found.watching.inactivity_timeout) == (500, 70)
+
+
+def test_a_log_level_that_does_not_exist_is_refused() -> None:
+    assert read_settings({**ENVIRONMENT, "STICKY_LOG_LEVEL": "debug"}).log_level == "DEBUG"
+    with pytest.raises(InvalidSettings) as raised:
+        read_settings({**ENVIRONMENT, "STICKY_LOG_LEVEL": "loud"})
+    assert str(raised.value) == (
+        "environment variable STICKY_LOG_LEVEL is 'LOUD'; set it to one of DEBUG, INFO, WARNING, ERROR"
+    )

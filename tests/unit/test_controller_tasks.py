@@ -51,7 +51,9 @@ async def test_the_pace_of_looking_soon_ends_at_five_seconds() -> None:
     assert runs[-1] - runs[-2] == 5
 
 
-@pytest.mark.parametrize("trouble", [Next.RETRY, Unreachable("away"), Refused("no"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "trouble", [Next.RETRY, Unreachable("away", after=0), Refused("no"), RuntimeError("a bug")]
+)
 async def test_every_trouble_is_retried_with_doubling_pauses(trouble: Step) -> None:
     assert await runs_of(Loop(*[trouble] * 5), 17) == [0.02, 0.52, 1.52, 3.52, 7.52, 15.52]
 
@@ -136,3 +138,26 @@ async def test_closing_waits_for_a_loop_under_way() -> None:
     await asyncio.sleep(1)
     await tasks.close()
     assert (ended.is_set(), tasks.known()) == (True, ())
+
+
+async def test_a_server_that_asks_for_patience_gets_it() -> None:
+    assert await runs_of(Loop(Unreachable("too many requests", after=7)), 10) == [0.02, 7.02]
+
+
+async def test_a_trouble_is_told_once_and_again_after_it_had_ended(caplog: pytest.LogCaptureFixture) -> None:
+    away = Unreachable("away", after=0)
+    await runs_of(Loop(away, away, Refused("no"), away, Next.IDLE, away), 60)
+    assert [record.message for record in caplog.records] == [
+        "demo/shop: away; trying again",
+        "demo/shop: no; trying again",
+        "demo/shop: away; trying again",
+        "demo/shop: away; trying again",
+    ]
+
+
+async def test_a_task_that_ended_by_itself_is_not_known() -> None:
+    tasks = Tasks(Loop(Next.GONE))
+    tasks.start(KEY)
+    assert tasks.known() == (KEY,)
+    await asyncio.sleep(1)
+    assert tasks.known() == ()

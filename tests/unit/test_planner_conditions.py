@@ -211,3 +211,9 @@ def test_a_condition_that_turns_or_is_false_for_another_reason_is_worth_an_event
 )
 def test_what_stays_or_is_merely_on_its_way_is_not(before: tuple[Condition, ...], after: Condition) -> None:
     assert transitions(before, (after,)) == ()
+
+
+def test_a_message_is_cut_to_what_the_schema_takes() -> None:
+    long = no(Reason.WRITE_FAILED, "x" * 5000)
+    (condition,) = to_conditions({"Programmed": long}, (), 1, "2026-11-01T00:00:00Z")
+    assert condition.message == "x" * 4096

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stickyrouting.model.objects import Pod
 from stickyrouting.model.plan import Target
 from stickyrouting.planner.endpoints import (
     EndpointPlan,
@@ -213,3 +214,27 @@ def test_a_newborn_pod_and_a_pod_that_vanished_carry_no_id() -> None:
     (bind,) = plan(make_pod("a")).binds
     assert not carries_id(make_pod("a"), bind)
     assert not carries_id(None, bind)
+
+
+TWO = [
+    {"name": "app", "ports": [{"containerPort": 8080}]},
+    {"name": "admin", "ports": [{"containerPort": 9090}]},
+]
+
+
+def held(record: str, held_by: str, **restarts: int) -> Pod:
+    """Return a pod of two containers, one for each port, with its record."""
+    annotations = {"stickyrouting.io/server-id": record, "stickyrouting.io/held-by": held_by}
+    return make_pod("a", annotations=annotations, containers=TWO, restarts=restarts)
+
+
+def test_a_pod_with_two_holders_has_one_count_of_restarts_for_both() -> None:
+    pod = held("42/0", "admin,shop", app=1, admin=1)
+    binds = [plan(pod, identity=make_identity(name)).binds[0] for name in ("shop", "admin")]
+    assert [(bind.server_id, bind.restarts) for bind in binds] == [(NOW_ID, 2), (NOW_ID, 2)]
+
+
+def test_the_last_holder_keeps_the_id_and_notes_its_own_containers() -> None:
+    pod = held("42/3", "shop", app=1, admin=2)
+    (bind,) = plan(pod).binds
+    assert (bind.server_id, bind.restarts, carries_id(pod, bind)) == (42, 1, True)

@@ -27,7 +27,7 @@ class Removal(Enum):
 
 
 class Executor:
-    """Sends plans to HAProxy; every method raises StickyError (Unreachable, NoAnswer, CommandRefused) and may be repeated."""
+    """Sends plans to HAProxy; every method raises StickyError (Unreachable or a HaproxyError) and may be repeated."""
 
     def __init__(self, master: MasterClient, settings: ProxySettings, metrics: Metrics) -> None:
         self._master = master

@@ -41,7 +41,7 @@ class Pace(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Where the loop asks for what shall be, anew in every run; ``saw`` is told how old the HAProxy is that it found."""
+    """Where the loop asks for what shall be, anew in every run; ``saw`` hears the age of the HAProxy found."""
 
     desired: Callable[[], Desired | None]
     keyring: Callable[[], Keyring | None]
@@ -149,6 +149,8 @@ class Loop:
         self._reached(target, generation)
         if not ready:
             return self._wait("waiting for haproxy to hold the whole map", Pace.WAITING)
+        if target.stage in (Stage.CLOSING, Stage.DONE) and not self.force.closed:
+            return self._wait("waiting until no worker accepts connections", Pace.WAITING)
         if removal is Removal.WAITING:
             return self._wait("servers that go wait for what is in flight on them", Pace.PATIENT)
         return self._wait("", Pace.QUIET)
@@ -213,14 +215,15 @@ class Loop:
 
     def _fail(self, error: Exception, pace: Pace) -> Pace:
         self.metrics.count(names.FAILURES)
-        return self._wait(f"a run failed and is repeated: {error}", pace)
+        self._say(f"a run failed and is repeated: {error}", logging.WARNING)
+        return pace
 
     def _wait(self, why: str, pace: Pace) -> Pace:
         self._say(why)
         return pace
 
-    def _say(self, message: str) -> None:
+    def _say(self, message: str, level: int = logging.INFO) -> None:
         """Log what is waited for once, not at each run."""
         if message and message != self._said:
-            log.info(message)
+            log.log(level, message)
         self._said = message

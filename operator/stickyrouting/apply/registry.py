@@ -17,7 +17,7 @@ class Registry:
         self._dead: dict[str, None] = {}
 
     def upsert(self, body: Raw) -> bool:
-        """Take a body, unless a newer one of the same object is known or the object is dead; return whether it is news."""
+        """Take a body, unless a newer one of it is known or it is dead; return whether it is news."""
         key = key_of(body)
         known = self._bodies.get(key)
         if _uid(body) in self._dead:

@@ -8,7 +8,6 @@ import kopf
 from stickyrouting.model import names
 from stickyrouting.model.errors import StickyError
 
-
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 

@@ -124,7 +124,7 @@ def holders(pod: Pod) -> tuple[str, ...]:
 
 def carries_id(pod: Pod | None, bind: BindPod) -> bool:
     """True if the pod bears the id of ``bind`` already, so that only its label or holders are to be written."""
-    recorded = pod and parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
+    recorded = parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID)) if pod else None
     return recorded is not None and recorded.id == bind.server_id
 
 

@@ -119,7 +119,9 @@ class Writes:
     def _add(self, place: Place, body: Manifest, owners: Owners, options: Options) -> Manifest:
         home = self.store.find(Place(NAMESPACE, "", place.namespace)) if place.namespace else None
         if home and home["metadata"].get("deletionTimestamp"):
-            why = f"unable to create new content in namespace {place.namespace} because it is being terminated"
+            why = (
+                f"unable to create new content in namespace {place.namespace} because it is being terminated"
+            )
             message = f'{place.kind.plural} "{place.name}" is forbidden: {why}'
             raise ApiError(403, "Forbidden", message, "metadata.namespace")
         born = _generation(None, self._birth(copy.deepcopy(body)))
