@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 
 from stickyrouting.model import names
+from stickyrouting.model.keys import SLOTS
 from stickyrouting.model.objects import Pod
 from stickyrouting.model.observed import ProxyView
 from stickyrouting.model.report import Report, decode_report
@@ -73,6 +74,8 @@ class Agents:
         before = (entry.report, entry.silence)
         try:
             entry.report, entry.silence = await self._ask(pod), ""
+        except aiohttp.ClientConnectorCertificateError:
+            entry.silence = _foreign_certificate(pod)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             entry.silence = f"does not answer: {str(error) or type(error).__name__}"
         except (msgspec.DecodeError, ValueError) as error:
@@ -93,6 +96,17 @@ class Agents:
         async with self._session.get(url, server_hostname=identity, allow_redirects=False) as answer:
             answer.raise_for_status()
             return decode_report(await _whole(answer.content))
+
+
+def _foreign_certificate(pod: Pod) -> str:
+    """Say what to do about a proxy whose certificate another authority signed: the operator's was lost or replaced."""
+    name = pod.metadata.labels.get(names.LABEL_INSTANCE, "")
+    slots = " ".join(names.key_slot(name, slot) for slot in SLOTS)
+    return (
+        "shows a certificate of another authority or name; if the operator's authority was replaced:"
+        f" kubectl -n {pod.metadata.namespace} delete secret {slots},"
+        f" then kubectl -n {pod.metadata.namespace} rollout restart deployment {names.child(name)}"
+    )
 
 
 async def _whole(body: aiohttp.StreamReader) -> bytes:

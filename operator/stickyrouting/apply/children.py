@@ -7,6 +7,7 @@ import msgspec
 
 from stickyrouting.apply.ports import Ports
 from stickyrouting.model import names
+from stickyrouting.model.errors import Changed
 from stickyrouting.model.observed import Identity
 
 Manifest = dict[str, Any]
@@ -32,6 +33,10 @@ async def _apply(owner: Identity, manifest: Manifest, ports: Ports) -> bool:
     if live is None:
         live = await ports.kube.get(manifest["apiVersion"], kind, meta["namespace"], meta["name"])
     if live is not None and not owned_by(live, owner):
+        if _of_predecessor(live, owner):
+            raise Changed(
+                f"{kind} {meta['name']} of the deleted StickyService {owner.key.name} is still there"
+            )
         return False
     pinned = (
         {**manifest, "metadata": {**meta, "uid": live["metadata"]["uid"]}} if live is not None else manifest
@@ -46,6 +51,14 @@ def owned_by(live: Manifest, owner: Identity) -> bool:
     """True if the object's controller is this very StickyService."""
     references = live["metadata"].get("ownerReferences") or []
     return any(r.get("controller") and r.get("uid") == owner.uid for r in references)
+
+
+def _of_predecessor(live: Manifest, owner: Identity) -> bool:
+    """True if the object belongs to a StickyService of the same name that is gone: Kubernetes deletes it soon."""
+    references = live["metadata"].get("ownerReferences") or []
+    return any(
+        r.get("controller") and (r["kind"], r["name"]) == (names.KIND, owner.key.name) for r in references
+    )
 
 
 def _digest(value: Any) -> str:

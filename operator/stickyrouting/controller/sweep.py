@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from stickyrouting.apply.children import forget
 from stickyrouting.apply.ports import Ports
 from stickyrouting.apply.registry import Raw, key_of
 from stickyrouting.controller.tasks import Tasks
@@ -69,9 +70,9 @@ async def _settle(
         if key not in listed and body is not None:
             ports.registry.remove(key, body["metadata"]["uid"])
             tasks.end(key)
+            forget(key.namespace, key.name, ports)
     for key, body in listed.items():
-        ports.registry.upsert(body)
-        if key not in tasks.known():
+        if ports.registry.upsert(body) or key not in tasks.known():
             tasks.start(key)
     await _free_pods(ports, lambda key: key in listed or ports.registry.get(key) is not None)
     ports.agents.forget({pod.metadata.uid for pod in ports.caches.pods.values()})
