@@ -174,7 +174,7 @@ async def test_an_agent_of_another_stickyservice_is_not_believed(api: ApiServer,
             await site.settle()
     assert agent.asked == 0
     assert conditions_of(api)["Programmed"] == ("False", "ProxiesBehind")
-    assert "Hostname mismatch" in programmed(api)
+    assert "shows a certificate of another authority or name" in programmed(api)
 
 
 async def test_a_key_slot_that_was_deleted_is_made_again_once_an_agent_says_that_it_has_none(

@@ -179,7 +179,7 @@ async def test_children_of_an_earlier_life_of_the_name_are_not_taken_over(api: A
         api.get(kind, "demo", "shop-sticky")["metadata"]["ownerReferences"][0]["uid"] for kind in CHILDREN
     }
     assert owners == {body["metadata"]["uid"]}
-    assert conditions_of(api)["Programmed"] == ("False", "NotOwned")
+    assert conditions_of(api)["Programmed"] == ("False", "WriteFailed")
 
 
 async def test_an_address_book_of_somebody_else_is_left_untouched(api: ApiServer) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from stickyrouting.apply.ports import Ports
 from stickyrouting.model import names
-from stickyrouting.model.errors import Changed
+from stickyrouting.model.errors import Refused
 from stickyrouting.model.observed import Identity
 
 Manifest = dict[str, Any]
@@ -34,8 +34,8 @@ async def _apply(owner: Identity, manifest: Manifest, ports: Ports) -> bool:
         live = await ports.kube.get(manifest["apiVersion"], kind, meta["namespace"], meta["name"])
     if live is not None and not owned_by(live, owner):
         if _of_predecessor(live, owner):
-            raise Changed(
-                f"{kind} {meta['name']} of the deleted StickyService {owner.key.name} is still there"
+            raise Refused(
+                f"{kind} {meta['name']} of the deleted StickyService {owner.key.name} is still being deleted"
             )
         return False
     pinned = (
