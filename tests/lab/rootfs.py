@@ -11,7 +11,6 @@ from lab.paths import places
 from lab.progress import Progress
 
 SUITE = "trixie"
-MIRROR = "http://deb.debian.org/debian"
 PACKAGES = ("ca-certificates", "haproxy", "python3", "python3-venv")
 
 
@@ -28,7 +27,7 @@ def ensure_rootfs(progress: Progress, cache: Path | None = None) -> Path:
         title = f"Debian {SUITE} with HAProxy (1 minute once)"
         progress.say(f"making {title}")
         include = f"--include={','.join(PACKAGES)}"
-        follow(["debootstrap", "--variant=minbase", include, SUITE, str(folder), MIRROR], title, progress)
+        follow(["debootstrap", "--variant=minbase", include, SUITE, str(folder)], title, progress)
         _empty(folder / name for name in ("var/cache/apt", "var/lib/apt/lists"))
         _empty([folder / "usr/share/doc", folder / "usr/share/man", folder / "usr/share/locale"])
 
