@@ -22,17 +22,13 @@ _NO_TARGET = "Can't find the target"
 class RuntimeClient:
     """Sends commands to one worker. Every method raises Unreachable if it is gone, NoAnswer if it is silent."""
 
-    def __init__(self, path: str, timeout: float = TIMEOUT_SECONDS, prefix: str = "") -> None:
+    def __init__(self, path: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self._path = path
         self._timeout = timeout
-        self._prefix = prefix
 
     async def run(self, command: Command[T]) -> T:
         """Send one command and return its answer, parsed; raises CommandRefused, AnswerUnreadable."""
-        answer = await self._exchange(f"{self._prefix}{command.text}\n")
-        if self._prefix and answer.startswith(_NO_TARGET):
-            raise Unreachable(f"haproxy has no worker {self._prefix.strip()}")
-        return command.parse(answer)
+        return command.parse(await self._exchange(f"{command.text}\n"))
 
     async def replace_map(self, path: str, entries: Sequence[MapEntry]) -> None:
         """Put a whole new content of a map into force in one step."""
@@ -58,6 +54,31 @@ class RuntimeClient:
         return answer.decode(errors="replace")
 
 
+class WorkerClient(RuntimeClient):
+    """Sends commands to one worker through the master, which passes on what follows ``@!<pid>``."""
+
+    def __init__(self, path: str, timeout: float, pid: int) -> None:
+        super().__init__(path, timeout)
+        self._pid = pid
+
+    async def run(self, command: Command[T]) -> T:
+        """Send one command and return its answer, parsed; raises CommandRefused, AnswerUnreadable."""
+        try:
+            answer = await self._exchange(f"@!{self._pid} {command.text}\n")
+        except NoAnswer:
+            # Seen on 3.0: a command for a worker that has just ended may be swallowed by the master.
+            if await self._is_listed():
+                raise
+            answer = _NO_TARGET
+        if answer.startswith(_NO_TARGET):
+            raise Unreachable(f"haproxy has no worker {self._pid}")
+        return command.parse(answer)
+
+    async def _is_listed(self) -> bool:
+        report = await RuntimeClient(self._path, self._timeout).run(ShowProc())
+        return any(worker.pid == self._pid for worker in (*report.workers, *report.old_workers))
+
+
 class MasterClient:
     """Sends commands to the master process, and through it to every worker, old ones included."""
 
@@ -79,9 +100,9 @@ class MasterClient:
         """Start a new worker from the files; raises ReloadFailed."""
         await RuntimeClient(self._path, RELOAD_SECONDS).run(Reload())
 
-    def worker(self, pid: int) -> RuntimeClient:
+    def worker(self, pid: int) -> WorkerClient:
         """Return a client of one worker."""
-        return RuntimeClient(self._path, self._timeout, f"@!{pid} ")
+        return WorkerClient(self._path, self._timeout, pid)
 
     async def every_worker(self, command: Command[T]) -> dict[int, T]:
         """Send a command to every worker; one that ended meanwhile is left out, any other failure is raised."""
