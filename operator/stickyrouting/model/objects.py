@@ -111,7 +111,6 @@ class ServiceSpec(_Part, frozen=True):
     ip_families: tuple[str, ...] = ()
     ip_family_policy: str | None = None
     ports: tuple[ServicePort, ...] = ()
-    external_name: str = ""
 
 
 class Service(_Part, frozen=True):
