@@ -70,5 +70,9 @@ manifests: setup ## render deploy/manifests from the chart
 	$(PY) -m contract.render
 
 .PHONY: bench
-bench: setup ## measure the proxy beside a plain HAProxy, and print the README's table
+bench: setup ## speed beside other proxies, and what the session map carries: build/bench.json and tables (8 minutes, quiet machine)
 	$(PY) -m bench
+
+.PHONY: soak
+soak: setup ## an hour of kills, reloads and cuts under load (SOAK_SECONDS, SOAK_SESSIONS)
+	$(PY) -m soak

@@ -1,4 +1,5 @@
-"""Figures for the README: from the demo's report, and ratios of the proxy against plain HAProxy.
+"""Figures for the README: what stickiness costs per request, and what the shared session map can carry.
 
-Law: absolute rates of one machine say little, so speed is published as a ratio of alternating runs.
+Law: configurations that are compared run in turn on one machine; every figure is published with its spread, and
+with a word of doubt when the machine did other work as well.
 """

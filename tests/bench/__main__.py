@@ -1,66 +1,108 @@
-"""``python -m bench``: measures the proxy and prints the README's table; ``--rows`` prints what was measured before."""
+"""``python -m bench``: measures everything, or one part by its name; ``rows`` prints what was measured, ``readme``
+writes it into the README.
+"""
 
 import argparse
-import json
 import signal
 import sys
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.figures import Plan, find_doubt, make_caption
+from bench.cores import look_busy
 from bench.ratio import BenchError
-from bench.rows import make_table
-from bench.run import measure
+from bench.report import (
+    BENCH,
+    DEMO,
+    README,
+    find_all_doubts,
+    load_report,
+    make_text,
+    replace_section,
+    save_part,
+)
+from bench.rows import make_rows
 from lab.errors import LabError
-from lab.paths import CHECKOUT
 from lab.progress import Progress
 
-DEMO = CHECKOUT / "build" / "demo.json"
-BENCH = CHECKOUT / "build" / "bench.json"
+
+def measure_instructions(progress: Progress) -> dict[str, Any]:
+    """User-space instructions per request."""
+    from bench import callgrind
+
+    return callgrind.measure_instructions(progress)
 
 
-def load_report(path: Path) -> dict[str, Any] | None:
-    """Return a report, None if it was not made yet; raises ``BenchError`` if it can't be read."""
-    try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise BenchError(f"{path} is not JSON ({error}): remove it and measure again") from error
-    return report
+def measure_proxies(progress: Progress) -> dict[str, Any]:
+    """Speed beside other proxies."""
+    from bench.figures import Plan
+    from bench.run import measure_proxies
+
+    return measure_proxies(Plan(), progress)
 
 
-def print_rows() -> None:
-    """Print the table of both reports; raises ``BenchError`` without any."""
+def measure_map(progress: Progress) -> dict[str, Any]:
+    """What the shared session map carries."""
+    from bench.fleet_run import measure_map
+
+    return measure_map(progress)
+
+
+PARTS: Mapping[str, Callable[[Progress], dict[str, Any]]] = {
+    "instructions": measure_instructions,
+    "proxies": measure_proxies,
+    "map": measure_map,
+}
+
+
+def run_parts(names: list[str]) -> None:
+    """Measure, each part saved as soon as it is there; print the tables."""
+    progress, busy = Progress(), look_busy()
+    if busy:
+        progress.say(f"this machine is not quiet: {busy}")
+    for name in names:
+        save_part(name, PARTS[name](progress), busy)
+    print_tables()
+
+
+def print_tables() -> None:
+    """Print the tables of both reports, and what speaks against them; raises ``BenchError`` without any."""
     demo, bench = load_report(DEMO), load_report(BENCH)
     if demo is None and bench is None:
         raise BenchError(f"neither {DEMO} nor {BENCH}: run `make demo` or `make bench` first")
-    print("\n".join(make_table(demo, bench)))
-    if bench and (doubt := find_doubt(bench)):
-        print(f"bench: {doubt}", file=sys.stderr)
+    print(
+        "\n\n".join([*(["\n".join(make_rows(demo))] if demo else []), *([make_text(bench)] if bench else [])])
+    )
+    for doubt in find_all_doubts(bench or {}):
+        print(f"bench: {doubt}; measure again when this machine is quiet", file=sys.stderr)
 
 
-def run_bench() -> None:
-    """Measure, write the report, print the table under its caption."""
-    figures = measure(Plan(), Progress())
-    BENCH.parent.mkdir(exist_ok=True)
-    BENCH.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(f"{make_caption(figures)}\n")
-    print_rows()
+def write_readme() -> None:
+    """Write the bench's tables into the README; raises ``BenchError`` without a report."""
+    bench = load_report(BENCH)
+    if bench is None:
+        raise BenchError(f"no {BENCH}: run `make bench` first")
+    README.write_text(replace_section(README.read_text(encoding="utf-8"), make_text(bench)), encoding="utf-8")
+
+
+def run(what: str) -> None:
+    """Do what the command line says."""
+    if what == "rows":
+        print_tables()
+    elif what == "readme":
+        write_readme()
+    else:
+        run_parts(list(PARTS) if what == "all" else [what])
 
 
 def main() -> int:
     """Run; what cannot go on is one line on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="What stickiness costs.")
-    parser.add_argument("--rows", action="store_true", help="only print the table of the existing reports")
-    rows = parser.parse_args().rows
+    parser = argparse.ArgumentParser(prog="python -m bench", description="What stickiness costs and carries.")
+    parser.add_argument("what", nargs="?", default="all", choices=["all", *PARTS, "rows", "readme"])
+    what = parser.parse_args().what
     # So that a bench that is told to end takes its processes with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if rows:
-            print_rows()
-        else:
-            run_bench()
+        run(what)
     except (BenchError, LabError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -1,12 +1,8 @@
-"""What stickiness costs: configurations to compare, wrk's script and output, and the ratio. Pure."""
+"""What stickiness costs: configurations of HAProxy to compare, and ratios of alternating runs. Pure."""
 
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-REQUESTS = re.compile(r"Requests/sec:\s+([0-9.]+)")
-BAD = re.compile(r"Non-2xx or 3xx responses:\s+(\d+)|Socket errors: (.+)")
 
 FRONTEND = "fe"
 BASE = """global
@@ -67,32 +63,6 @@ def render_proxy(port: int, servers: Sequence[Server], backend: str, server: str
         f"{BASE}frontend {FRONTEND}\n  bind 127.0.0.1:{port}\n  default_backend app\n"
         f"backend app\n  balance roundrobin\n{backend}{lines}"
     )
-
-
-def render_socket(path: str) -> str:
-    """A second ``global`` section: where the process answers questions about itself."""
-    return f"global\n  stats socket {path} mode 600 level admin\n"
-
-
-def render_script(cookies: Sequence[str]) -> str:
-    """Script for wrk: each request carries the next session's cookie; all are made before the clock runs."""
-    listed = ",\n".join(f'  "{cookie}"' for cookie in cookies)
-    return (
-        f"local cookies = {{\n{listed}\n}}\nlocal requests = {{}}\nlocal n = 0\n"
-        "init = function(args)\n  for i, cookie in ipairs(cookies) do\n"
-        '    requests[i] = wrk.format("GET", "/", {["Cookie"] = cookie})\n  end\nend\n'
-        "request = function()\n  n = n % #requests + 1\n  return requests[n]\nend\n"
-    )
-
-
-def parse_rate(output: str) -> float:
-    """Requests per second from wrk's output; raise ``BenchError`` if any answer was bad."""
-    if bad := BAD.search(output):
-        raise BenchError(f"wrk saw bad answers, the run does not count: {bad.group(0)}")
-    found = REQUESTS.search(output)
-    if found is None:
-        raise BenchError(f"wrk said no rate: {output[-200:]}")
-    return float(found.group(1))
 
 
 def pair_ratios(ours: Sequence[float], other: Sequence[float]) -> list[float]:

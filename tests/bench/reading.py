@@ -1,50 +1,53 @@
-"""What a HAProxy process says of itself before and after a run, and what the run was. Pure."""
+"""What wrk says of a run and /proc of a process, and what the run was. Pure."""
 
-import csv
+import re
 from dataclasses import dataclass
 
-from bench.ratio import BenchError, parse_rate
+from bench.ratio import BenchError
 
-BAD_ANSWERS = ("hrsp_1xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Counts since the process started: answers 200, and all others."""
-
-    ok: int
-    other: int
+SAID = re.compile(r"^bench((?: \d+)+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One look at a process: its answers, and its CPU time in microseconds."""
+class Load:
+    """What wrk saw: answers, how many of them were bad, and times in microseconds."""
 
-    answers: Answers
-    cpu_us: float
+    requests: int
+    bad: int
+    length_us: int
+    p50_us: int
+    p99_us: int
+    p999_us: int
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return round(self.requests * 1e6 / self.length_us, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One counted run: requests per second, and CPU microseconds of the proxy per request."""
+    """One counted run: requests per second and the proxy's CPU microseconds per request, flat out; then the median
+    and the 99th percentile of the time to the answer, in microseconds, at a moderate pace.
+    """
 
     rate: float
     cpu_us: float
+    p50_us: float
+    p99_us: float
 
 
-def parse_answers(text: str, frontend: str) -> Answers:
-    """Read a frontend's counts from ``show stat`` (Management Guide, section 9.1).
-
-    Of the 2xx only 200 can come: the bench's servers say nothing else, and HAProxy makes no other of its own.
-    A connection that ends without a request counts as 400 and as ``ereq``, though nothing was answered; wrk tries the
-    address so before each run. An answer from 400 up that was really given stands in wrk's own output.
-    Raises ``BenchError`` without that frontend.
-    """
-    for row in csv.DictReader(text.removeprefix("# ").splitlines()):
-        if (row.get("pxname"), row.get("svname")) == (frontend, "FRONTEND"):
-            other = sum(int(row[column]) for column in BAD_ANSWERS) - int(row["ereq"])
-            return Answers(int(row["hrsp_2xx"]), other)
-    raise BenchError(f"show stat knows no frontend {frontend}: {text[:200]}")
+def parse_load(output: str) -> Load:
+    """Read the line that our script makes wrk print; raises ``BenchError`` without it or with a bad answer."""
+    found = SAID.search(output)
+    if found is None:
+        raise BenchError(f"wrk did not say what it saw: {output[-200:] or 'it said nothing'}")
+    load = Load(*(int(number) for number in found.group(1).split()))
+    if load.bad or not load.requests:
+        raise BenchError(
+            f"wrk saw {load.bad} bad answers among {load.requests} requests, the run does not count:\n{output}"
+        )
+    return load
 
 
 def parse_cpu_us(stat: str, ticks_per_second: int) -> float:
@@ -54,13 +57,11 @@ def parse_cpu_us(stat: str, ticks_per_second: int) -> float:
     return (int(fields[11]) + int(fields[12])) * 1e6 / ticks_per_second
 
 
-def make_run(output: str, before: Reading, after: Reading) -> Run:
-    """Put wrk's output and both readings together; raises ``BenchError`` if any answer was not 200."""
-    bad = after.answers.other - before.answers.other
-    if bad:
-        raise BenchError(f"HAProxy gave {bad} answers other than 200, the run does not count")
-    rate = parse_rate(output)
-    requests = after.answers.ok - before.answers.ok
-    if requests <= 0:
-        raise BenchError("HAProxy counted no request: wrk spoke to another process")
-    return Run(rate, round((after.cpu_us - before.cpu_us) / requests, 2))
+def parse_rss_bytes(status: str) -> int:
+    """Read the resident memory from /proc/PID/status (proc(5)), in bytes."""
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def make_run(flat: Load, cpu_us: float, paced: Load) -> Run:
+    """Put a run flat out, the CPU time that the proxy took for it, and a paced run together."""
+    return Run(flat.rate, round(cpu_us / flat.requests, 2), paced.p50_us, paced.p99_us)

@@ -29,16 +29,26 @@ class Session:
 
 def open_sessions(port: int, count: int) -> list[Session]:
     """Open sessions; each goes on without a new cookie, else ``BenchError``."""
-    link = http.client.HTTPConnection(HOST, port, timeout=PATIENCE_SECONDS)
+    link = connect(port)
     try:
         return [_open(link) for _ in range(count)]
     finally:
         link.close()
 
 
+def name_sessions(port: int, count: int) -> list[Session]:
+    """Open sessions whose cookies are made here, for a proxy that makes none."""
+    link = connect(port)
+    try:
+        cookies = [f"STICKY=session-{number:06}" for number in range(count)]
+        return [Session(cookie, get(link, cookie).server) for cookie in cookies]
+    finally:
+        link.close()
+
+
 def check_sessions(port: int, sessions: Sequence[Session]) -> None:
     """Ask once more for every session; raises ``BenchError`` if one is on another server now."""
-    link = http.client.HTTPConnection(HOST, port, timeout=PATIENCE_SECONDS)
+    link = connect(port)
     try:
         # In order of the servers: taking turns would otherwise meet each session's server by chance.
         for session in sorted(sessions, key=lambda each: each.server):
@@ -49,6 +59,11 @@ def check_sessions(port: int, sessions: Sequence[Session]) -> None:
                 )
     finally:
         link.close()
+
+
+def connect(port: int) -> http.client.HTTPConnection:
+    """Return a connection that is kept alive."""
+    return http.client.HTTPConnection(HOST, port, timeout=PATIENCE_SECONDS)
 
 
 def get(link: http.client.HTTPConnection, cookie: str) -> Answer:

@@ -46,6 +46,8 @@ def test_the_smallest_spec_is_stored_with_constants_only(objects: client.CustomO
     assert taken(objects, sticky_service())["spec"] == {
         "service": {"name": "shop", "port": 8080},
         "affinity": {"type": "Cookie"},
+        "session": {"onFull": "Queue"},
+        "placement": {"algorithm": "LeastSessions", "slowStart": "0s"},
         "proxy": {
             "terminationGracePeriod": "1h",
             "service": {"type": "ClusterIP"},
@@ -90,7 +92,7 @@ def test_a_value_of_the_wrong_type_or_size_is_refused_with_its_place(
 
 def test_fields_that_no_code_honours_are_not_stored(objects: client.CustomObjectsApi) -> None:
     stored = taken(objects, sticky_service("spec.session", {"idleTimeout": "5m"}))
-    assert "session" not in stored["spec"]
+    assert stored["spec"]["session"] == {"onFull": "Queue"}
 
 
 @pytest.fixture
@@ -128,8 +130,10 @@ def test_kubectl_get_shows_the_columns_of_the_status(objects: client.CustomObjec
     assert [column["name"] for column in table["columnDefinitions"]] == [
         "Name",
         "READY",
+        "SESSIONS",
         "ENDPOINTS",
         "DRAINING",
+        "IMBALANCE",
         "PROXIES",
         "REASON",
         "AGE",

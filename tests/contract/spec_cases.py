@@ -34,6 +34,8 @@ NAME = (
 GRACE = "write a duration from 30s to 24h in whole seconds, such as 90s, 10m or 1h30m"
 INTERVAL = "write a duration from 100ms to 1h, such as 500ms, 1s or 1m30s"
 REPLICAS = "set 1 or more; to stop the proxies delete the StickyService"
+SLOW_START = "write a duration from 0s (no slow start) to 1h, such as 30s or 2m"
+MAX_PER_POD = "set 1 or more, or leave the field out for no limit"
 PATH_CHARACTERS = "use characters of a URL path and query only; write others as %XX"
 TOLERATIONS = "spec.proxy.template.spec.tolerations"
 SPREADS = "spec.proxy.template.spec.topologySpreadConstraints"
@@ -79,6 +81,18 @@ TAKEN: tuple[tuple[str, Any], ...] = (
     ("spec.service.port", REMOVE),
     ("spec.service.name", "8-shops"),
     ("spec.affinity.cookie", {"name": "JSESSION_ID.v1"}),
+    ("spec.session", {}),
+    ("spec.session.maxPerPod", 1),
+    ("spec.session.maxPerPod", 1_000_000),
+    ("spec.session", {"maxPerPod": 500, "onFull": "Overflow"}),
+    ("spec.session", {"onFull": "Queue"}),
+    ("spec.placement", {}),
+    *(
+        ("spec.placement.algorithm", name)
+        for name in ("LeastSessions", "RoundRobin", "LeastConnections", "Random", "ConsistentHash")
+    ),
+    ("spec.placement.slowStart", "0s"),
+    ("spec.placement.slowStart", "1h"),
     ("spec.proxy", {}),
     ("spec.proxy.replicas", 100),
     ("spec.proxy.image", "localhost:5000/sticky/proxy:1.0@sha256:" + "0" * 64),
@@ -127,6 +141,16 @@ REFUSED: tuple[Refused, ...] = (
     Refused("spec.affinity.cookie.name", "", COOKIE_CHARACTERS),
     Refused("spec.affinity.cookie.name", "__Host-sid", COOKIE_PREFIX),
     Refused("spec.affinity.cookie.name", "__secure-sid", COOKIE_PREFIX),
+    Refused("spec.session.maxPerPod", 0, MAX_PER_POD),
+    Refused("spec.session.maxPerPod", -5, MAX_PER_POD),
+    Refused(
+        "spec.session",
+        {"onFull": "Overflow"},
+        "set maxPerPod beside it, or remove onFull: without a limit no pod is ever full",
+        "spec.session.onFull",
+    ),
+    Refused("spec.placement.slowStart", "1h1ms", SLOW_START),
+    Refused("spec.placement.slowStart", "61m", SLOW_START),
     Refused("spec.proxy.replicas", 0, REPLICAS),
     Refused("spec.proxy.replicas", -1, REPLICAS),
     Refused(
@@ -201,6 +225,18 @@ MISTYPED: tuple[Mistyped, ...] = (
     Mistyped("spec.affinity", REMOVE, "Required value", "missing required field affinity"),
     Mistyped("spec.affinity.type", "Header", 'supported values: "Cookie"', "Invalid enum value 'Header'"),
     Mistyped("spec.affinity.cookie.name", "c" * 65, "Too long", "length <= 64"),
+    Mistyped("spec.session.maxPerPod", 1_000_001, "less than or equal to 1000000", "<= 1000000"),
+    Mistyped("spec.session.maxPerPod", "many", "must be of type integer", "Expected int | null, got str"),
+    Mistyped("spec.session.onFull", "Reject", 'supported values: "Queue"', "Invalid enum value 'Reject'"),
+    Mistyped(
+        "spec.placement.algorithm",
+        "LeastResponseTime",
+        'supported values: "LeastSessions"',
+        "Invalid enum value 'LeastResponseTime'",
+    ),
+    Mistyped(
+        "spec.placement.slowStart", "soon", SLOW_START, "'soon' is no duration; write one such as 500ms"
+    ),
     Mistyped("spec.proxy.replicas", 101, "less than or equal to 100", "<= 100"),
     Mistyped("spec.proxy.replicas", "two", "must be of type integer", "Expected int | null, got str"),
     Mistyped(

@@ -51,7 +51,7 @@ RIGHTS = {
     "policy/poddisruptionbudgets": CREATED,
     "rbac.authorization.k8s.io/rolebindings": CREATED,
     "rbac.authorization.k8s.io/roles": CREATED,
-    "/secrets": ["create"],
+    "/secrets": ["create", "delete"],
     "events.k8s.io/events": ["create"],
 }
 

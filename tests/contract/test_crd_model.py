@@ -117,6 +117,11 @@ def test_lists_say_how_they_are_merged(schema: dict[str, Any]) -> None:
 def test_only_constants_are_defaulted_and_objects_only_to_reach_them(schema: dict[str, Any]) -> None:
     defaults = {path: node["default"] for path, node in nodes(schema) if "default" in node}
     assert defaults == {
+        "spec.session": {},
+        "spec.session.onFull": "Queue",
+        "spec.placement": {},
+        "spec.placement.algorithm": "LeastSessions",
+        "spec.placement.slowStart": "0s",
         "spec.proxy": {},
         "spec.proxy.terminationGracePeriod": "1h",
         "spec.proxy.service": {},
@@ -153,9 +158,11 @@ def test_one_line_of_kubectl_get_answers_whether_it_is_well(version: dict[str, A
     columns = [(c["name"], c["jsonPath"], c.get("priority", 0)) for c in version["additionalPrinterColumns"]]
     assert columns == [
         ("READY", '.status.conditions[?(@.type=="Ready")].status', 0),
+        ("SESSIONS", ".status.sessions", 0),
         ("ENDPOINTS", ".status.readyEndpoints", 0),
         ("DRAINING", ".status.drainingEndpoints", 0),
-        ("PROXIES", ".status.proxies.ready", 0),
+        ("IMBALANCE", ".status.imbalance", 0),
+        ("PROXIES", ".status.proxies.ready", 1),
         ("REASON", '.status.conditions[?(@.type=="Ready")].reason', 1),
         ("AGE", ".metadata.creationTimestamp", 0),
     ]

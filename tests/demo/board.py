@@ -14,12 +14,13 @@ COLOURS = {Health.READY: "green", Health.UNREADY: "yellow", Health.ENDING: "red"
 
 @dataclass(slots=True)
 class Board:
-    """The cluster and the traffic as last seen."""
+    """The cluster and the traffic as last seen; ``counted``: sessions by pod as the StickyService's status has them."""
 
     shops: list[Pod] = field(default_factory=list)
     proxies: list[Pod] = field(default_factory=list)
     operators: list[Pod] = field(default_factory=list)
     result: Result | None = None
+    counted: dict[str, int] | None = None
 
     def phase(self) -> Figures | None:
         """Figures of the current phase."""
@@ -32,7 +33,8 @@ def make_line(board: Board) -> str:
     shops = f"shop {count(board.shops, Health.READY)}/{len(board.shops)}"
     proxies = f"proxies {count(board.proxies, Health.READY)}/{len(board.proxies)}"
     operators = f"operators {count(board.operators, Health.READY)}/{len(board.operators)}"
-    where = f"{shops}, {proxies}, {operators} ready"
+    counted = "" if board.counted is None else f", {sum(board.counted.values()):,} sessions counted"
+    where = f"{shops}, {proxies}, {operators} ready{counted}"
     return f"{where}; {traffic_of(figures)}" if figures else where
 
 
@@ -49,21 +51,24 @@ def make_table(board: Board) -> Table:
     """The board as a table: one row per pod, the phase as its title."""
     figures = board.phase()
     table = Table(title=traffic_of(figures) if figures else None, title_justify="left", expand=False)
-    for name in ("pod", "node", "state", "sessions"):
-        table.add_column(name, justify="right" if name == "sessions" else "left")
-    living = board.result.pods if board.result else {}
+    for name in ("pod", "node", "state"):
+        table.add_column(name)
+    for name in ("sessions", "counted"):
+        table.add_column(name, justify="right")
+    living = board.result.returned if board.result else {}
     for pod in board.shops:
-        add_row(table, pod, str(living.get(pod.name, 0)))
+        counted = "?" if board.counted is None else str(board.counted.get(pod.name, 0))
+        add_row(table, pod, str(living.get(pod.name, 0)), counted)
     table.add_section()
     for pod in [*board.proxies, *board.operators]:
-        add_row(table, pod, "")
+        add_row(table, pod)
     return table
 
 
-def add_row(table: Table, pod: Pod, sessions: str) -> None:
-    """One pod."""
+def add_row(table: Table, pod: Pod, sessions: str = "", counted: str = "") -> None:
+    """One pod: the sessions that its clients know of, and those that the status counts."""
     colour = COLOURS[pod.health]
-    table.add_row(pod.name, pod.node, f"[{colour}]{pod.health.value}[/{colour}]", sessions)
+    table.add_row(pod.name, pod.node, f"[{colour}]{pod.health.value}[/{colour}]", sessions, counted)
 
 
 def make_phase_table(result: Result) -> Table:

@@ -1,11 +1,13 @@
-"""Figures taken after the verifier's phases: delays of pods that come and go, idle cost, memory, API writes."""
+"""Figures taken after the verifier's phases: counts, delays of pods that come and go, idle cost, memory, API writes."""
 
 import asyncio
 import time
 from pathlib import Path
 
 from apps.arrivals import delays_to_first, delays_to_last
+from apps.verifier import Result
 from demo.cost import cpu_of, memory_of, shares
+from demo.counts import differences, read_counts
 from demo.pods import list_pods, watching
 from demo.settings import NAMESPACE, OPERATOR_SELECTOR, PROXY_SELECTOR, SHOP_SELECTOR, SYSTEM
 from demo.traffic import Traffic
@@ -16,12 +18,27 @@ from demo.writes import Write, beside_status, read_writes
 OPERATOR_ACCOUNTS = f"system:serviceaccount:{SYSTEM}:"
 ROUNDS = 2
 SETTLE = 2.0
+TOUCH_INTERVAL = 60.0
+"""Seconds after which the proxies' counts must be the truth: how long a session's end or use may stay untold."""
 
 
 async def measure_memory(stage: Stage, measured: Measured) -> None:
     """Memory of operator and agents."""
     measured.operator_memory = await memory_of(stage.kubectl, SYSTEM, OPERATOR_SELECTOR, "operator")
     measured.agent_memory = await memory_of(stage.kubectl, NAMESPACE, PROXY_SELECTOR, "agent")
+
+
+async def measure_counts(stage: Stage, result: Result, measured: Measured) -> None:
+    """How the product counts the sessions that are there, once it agrees or a touch interval has passed."""
+    stage.say(f"no traffic: are the {sum(result.returned.values()):,} sessions counted?")
+    began = time.monotonic()
+    while True:
+        measured.counts = await read_counts(stage.kubectl)
+        measured.miscounted = differences(measured.counts, result.returned)
+        measured.counted_after = time.monotonic() - began
+        if not measured.miscounted or measured.counted_after > TOUCH_INTERVAL:
+            return
+        await asyncio.sleep(SETTLE)
 
 
 async def measure_delays(stage: Stage, traffic: Traffic, measured: Measured) -> None:

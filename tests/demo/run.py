@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from apps.verifier import Result
 from demo import install
 from demo.board import Board, make_check_table, make_phase_table
+from demo.counts import parse_status
 from demo.kube import Kubectl, KubectlError, TooLateError
-from demo.measure import measure_delays, measure_idle, measure_memory, measure_writes
+from demo.measure import measure_counts, measure_delays, measure_idle, measure_memory, measure_writes
 from demo.pods import list_pods
 from demo.settings import (
     NAMESPACE,
     OPERATOR_SELECTOR,
     PROXY_SELECTOR,
     REPORT,
+    SHOP,
     SHOP_SELECTOR,
     SYSTEM,
     Settings,
@@ -68,6 +70,7 @@ class Demo:
                     await self._phases(stage, traffic)
                     await measure_memory(stage, measured)
                 result = await traffic.stop()
+                await measure_counts(stage, result, measured)
                 await self._measure(stage, traffic, measured)
             except (KubectlError, TooLateError) as error:
                 measured.failures.append(str(error)[:200])
@@ -102,14 +105,16 @@ class Demo:
         """The board now; pods that cannot be read just now are left as they were."""
         self.board.result = await traffic.snapshot()
         try:
-            shops, proxies, operators = await asyncio.gather(
+            shops, proxies, operators, sticky = await asyncio.gather(
                 list_pods(self.kubectl, NAMESPACE, SHOP_SELECTOR),
                 list_pods(self.kubectl, NAMESPACE, PROXY_SELECTOR),
                 list_pods(self.kubectl, SYSTEM, OPERATOR_SELECTOR),
+                self.kubectl.get("stickyservice", SHOP, "-n", NAMESPACE),
             )
         except KubectlError:
             return self.board
         self.board.shops, self.board.proxies, self.board.operators = shops, proxies, operators
+        self.board.counted = parse_status(sticky)
         return self.board
 
     def _conclude(self, result: Result, checks: list[Check]) -> None:

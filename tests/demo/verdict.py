@@ -7,6 +7,7 @@ from typing import Any
 
 from apps.verifier.tally import Result, percentile
 from demo.cost import Memory
+from demo.counts import Counts
 from demo.settings import Settings
 
 PHASES = (
@@ -46,12 +47,16 @@ class Measured:
     """Everything beside the verifier's figures.
 
     Delays in seconds (None: the pod was never reached), CPU in percent; writes are None without an audit log;
+    ``miscounted``: which sessions were still counted wrongly after ``counted_after`` seconds, None if nobody looked;
     ``failures``: what did not come true in time.
     """
 
     ready_to_first: list[float | None] = field(default_factory=list)
     gone_to_last: list[float | None] = field(default_factory=list)
     newcomers_failed: int = 0
+    counts: Counts = field(default_factory=Counts)
+    counted_after: float = 0.0
+    miscounted: list[str] | None = None
     operator_memory: list[Memory] = field(default_factory=list)
     agent_memory: list[Memory] = field(default_factory=list)
     operator_cpu: dict[str, float] = field(default_factory=dict)
@@ -68,6 +73,7 @@ def judge(result: Result, measured: Measured, wanted: Settings) -> list[Check]:
         *failures,
         *judge_sessions(result, wanted),
         *judge_phases(result, wanted.least),
+        judge_counts(result, measured),
         *judge_figures(measured),
         *judge_writes(measured),
     ]
@@ -83,6 +89,17 @@ def judge_sessions(result: Result, wanted: Settings) -> list[Check]:
         check_none("sessions lost", result.lost),
         check_none("proxy cookies that named another session", result.reissued),
     ]
+
+
+def judge_counts(result: Result, measured: Measured) -> Check:
+    """Every proxy counts exactly the sessions that are there; the status shows them for each pod."""
+    there = f"{sum(result.returned.values()):,}"
+    if measured.miscounted is None:
+        return Check("sessions counted", there, "not measured", Held.NO)
+    if measured.miscounted:
+        return Check("sessions counted", there, "; ".join(measured.miscounted)[:120], Held.NO)
+    seen = " = ".join(f"{count:,}" for count in measured.counts.proxies.values())
+    return Check("sessions counted", there, f"{seen} after {measured.counted_after:.0f} s", Held.YES)
 
 
 def judge_phases(result: Result, least: int) -> list[Check]:

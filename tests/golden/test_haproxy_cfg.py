@@ -9,9 +9,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stickyrouting.model.desired import Address, Desired, Endpoint, EndpointState, HealthCheck, Timeouts
+from stickyrouting.model.desired import (
+    Address,
+    Algorithm,
+    Desired,
+    Endpoint,
+    EndpointState,
+    HealthCheck,
+    Placement,
+    Timeouts,
+)
 from stickyrouting.model.errors import InvalidDesired
-from stickyrouting.planner.placement import weights
+from stickyrouting.planner.placement import Load, Weights, place
 from stickyrouting.render.haproxy_cfg import render_config
 from stickyrouting.render.haproxy_settings import ProxySettings
 
@@ -33,15 +42,20 @@ EVERYTHING = Desired(
         Endpoint(20, "shop-b", "2001:db8::2", 8081, EndpointState.UNREADY),
         Endpoint(2147483645, "shop-c", "198.18.0.3", 8080, EndpointState.DRAINING),
     ),
+    placement=Placement(Algorithm.CONSISTENT_HASH, 30_000, 500),
 )
 SETTINGS = ProxySettings(threads=4, maxconn=20_000, table_size=500_000)
 CASES = {"minimal": (MINIMAL, ProxySettings()), "everything": (EVERYTHING, SETTINGS)}
 
 
+def weights(desired: Desired) -> Weights:
+    return place(desired.endpoints, desired.placement, Load()).weights
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_desired_state_becomes_its_file(name: str) -> None:
     desired, settings = CASES[name]
-    text = render_config(desired, weights(desired.endpoints), settings)
+    text = render_config(desired, weights(desired), settings)
     path = FILES / f"{name}.cfg"
     if os.environ.get("STICKY_UPDATE_GOLDEN"):
         path.write_text(text)
@@ -77,6 +91,12 @@ def test_every_file_has_its_case() -> None:
             "fallback: address 'shop.demo.svc' is no IPv4 or IPv6 address",
         ),
         ({"fallback": Address("198.18.0.1", 0)}, "fallback: port 0 is not from 1 to 65535"),
+        ({"placement": Placement(max_per_pod=0)}, "placement.maxPerPod 0: use 1 or more, or leave it out"),
+        ({"placement": Placement(slow_start_ms=-1)}, "placement.slowStartMs -1: use 0 or more"),
+        (
+            {"endpoints": (msgspec.structs.replace(EVERYTHING.endpoints[0], weight=1001),)},
+            "endpoint 1: weight 1001 is not from 0 to 1000",
+        ),
         ({"endpoints": EVERYTHING.endpoints[:1] * 2}, "endpoint 1: is in the list 2 times"),
         (
             {"endpoints": (Endpoint(0, "a", "::1%lo", 70000, EndpointState.READY),)},
@@ -90,7 +110,7 @@ def test_what_haproxy_would_refuse_or_misread_is_refused_with_its_place(
 ) -> None:
     desired = msgspec.structs.replace(MINIMAL, **changes)
     with pytest.raises(InvalidDesired) as caught:
-        render_config(desired, weights(desired.endpoints), ProxySettings())
+        render_config(desired, weights(desired), ProxySettings())
     assert str(caught.value) == message
 
 

@@ -41,9 +41,21 @@ MODELS: dict[str, Any] = {
 }
 SIX = make_pod("shop-b", record="1002/1", restarts={"app": 1}, ip="2001:db8::2")
 BOTH = make_pod("shop-a", record="1001/0")
+READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-01T00:00:05Z"}
+WEIGHTED = make_pod(
+    "shop-a",
+    annotations={
+        "stickyrouting.io/server-id": "1001/0",
+        "stickyrouting.io/held-by": "shop",
+        "stickyrouting.io/weight": "250",
+    },
+    status={"conditions": [READY]},
+)
 EVERYTHING = {
     "service": {"name": "shop", "port": "http"},
     "affinity": {"type": "Cookie", "cookie": {"name": "SHOP_SESSION"}},
+    "session": {"maxPerPod": 500, "onFull": "Overflow"},
+    "placement": {"algorithm": "LeastConnections", "slowStart": "30s"},
     "proxy": {
         "replicas": 5,
         "image": "registry.example.test/mirror/proxy:2",
@@ -96,7 +108,7 @@ CASES = {
     "everything": Case(
         spec=EVERYTHING,
         pods=(
-            make_pod("shop-a", record="1001/0"),
+            WEIGHTED,
             make_pod(
                 "shop-b",
                 record="1002/1",

@@ -11,7 +11,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import ssl
 import sys
 import time
@@ -23,13 +22,16 @@ import aiohttp
 import msgspec
 
 from haproxy.agent_authority import Authority
+from haproxy.ports import free_ports
 from stickyrouting.agent.inflight import count_in_flight
 from stickyrouting.haproxy.runtime import MasterClient
 from stickyrouting.model.desired import (
+    Algorithm,
     Desired,
     Endpoint,
     EndpointState,
     HealthCheck,
+    Placement,
     Timeouts,
     encode_desired,
 )
@@ -61,15 +63,6 @@ def _named(command: Sequence[str], script: Path) -> Sequence[str]:
     return (str(script),)
 
 
-def free_ports(count: int) -> list[int]:
-    """Return TCP ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 def endpoint(id_: int, port: int, state: EndpointState = EndpointState.READY) -> Endpoint:
     """Return an endpoint on loopback."""
     return Endpoint(id=id_, name=f"shop-{id_}", address="127.0.0.1", port=port, state=state)
@@ -77,7 +70,7 @@ def endpoint(id_: int, port: int, state: EndpointState = EndpointState.READY) ->
 
 @dataclass(slots=True)
 class Pod:
-    """One proxy pod; ``version`` is the last desired state that was written."""
+    """One proxy pod; ``version`` is the last desired state written, ``peers`` are host:port of other agents."""
 
     root: Path
     authority: Authority = field(default_factory=Authority)
@@ -85,7 +78,9 @@ class Pod:
     stop_delay: float = 0.5
     agent: asyncio.subprocess.Process | None = None
     haproxy: asyncio.subprocess.Process | None = None
-    ports: list[int] = field(default_factory=lambda: free_ports(6))
+    ports: list[int] = field(default_factory=lambda: free_ports(7))
+    peers: list[str] = field(default_factory=list)
+    agent_module: str = "stickyrouting.agent.main"
     _swaps: int = 0
 
     @property
@@ -98,7 +93,7 @@ class Pod:
 
     @property
     def environment(self) -> dict[str, str]:
-        variables = ("TRAFFIC", "HAPROXY", "AGENT", "METRICS", "HAPROXY_PEER", "AGENT_PEER")
+        variables = ("TRAFFIC", "HAPROXY", "AGENT", "METRICS", "HAPROXY_PEER", "AGENT_PEER", "MESH")
         return {
             **{f"STICKY_{name}_PORT": str(port) for name, port in zip(variables, self.ports, strict=True)},
             **{
@@ -109,6 +104,7 @@ class Pod:
             "POD_NAMESPACE": "demo",
             "POD_IP": "127.0.0.1",
             "STICKY_NAME": "shop",
+            "STICKY_PEERS": ",".join(self.peers),
             "STOP_DELAY_SECONDS": str(self.stop_delay),
             "PYTHONPATH": str(SOURCE),
             "PATH": os.environ["PATH"],
@@ -128,6 +124,8 @@ class Pod:
             timeouts=Timeouts(),
             health_check=HealthCheck(interval_ms=200, fall=3, rise=1),
             endpoints=tuple(endpoints),
+            # So that a few sessions are on all pods, always; tests/haproxy/test_placement_agent.py tests the others.
+            placement=Placement(Algorithm.ROUND_ROBIN),
         )
         content = encode_desired(msgspec.structs.replace(desired, **changes))
         self.mount(self.root / "config", {"desired.json": content})
@@ -165,7 +163,7 @@ class Pod:
             self.agent = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "stickyrouting.agent.main",
+                self.agent_module,
                 env=self.environment,
                 stdout=log,
                 stderr=log,

@@ -5,7 +5,6 @@ import base64
 import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +14,17 @@ import aiohttp
 from aiohttp import web
 
 from haproxy.binary import haproxy_command
+from haproxy.ports import free_ports
 from stickyrouting.haproxy.commands import SetTable, ShowTable, ShowTableKey
 from stickyrouting.haproxy.runtime import MasterClient, RuntimeClient
 from stickyrouting.model.desired import Desired, Endpoint, EndpointState, HealthCheck
 from stickyrouting.model.errors import Unreachable
 from stickyrouting.model.keys import KeySet
-from stickyrouting.planner.placement import weights
+from stickyrouting.planner.placement import Load, place
 from stickyrouting.render.haproxy_cfg import render_config
 from stickyrouting.render.haproxy_names import CONTROL, READY_KEY, SESSIONS
 from stickyrouting.render.haproxy_settings import ProxySettings, both_families
-from stickyrouting.render.maps import map_text, render_maps
+from stickyrouting.render.maps import Gate, MapName, map_text, render_births, render_maps
 
 __all__ = [
     "Client",
@@ -72,15 +72,6 @@ def make_desired(endpoints: Sequence[Endpoint] = (), **changes: object) -> Desir
         **changes,
     }
     return Desired(**fields)  # type: ignore[arg-type] # a dict of differently typed fields
-
-
-def free_ports(count: int) -> list[int]:
-    """Return TCP ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 async def until(condition: Callable[[], Awaitable[object]], what: str) -> None:
@@ -253,8 +244,11 @@ def write_files(desired: Desired, keys: KeySet, settings: ProxySettings) -> None
     Path(settings.run).mkdir(parents=True, exist_ok=True)
     for name, entries in render_maps(desired, keys).items():
         Path(settings.map_path(name)).write_text(map_text(entries))
+    # No slots: births go round robin, so that tests know where.
+    Path(settings.map_path(MapName.BIRTHS)).write_text(map_text(render_births((), Gate.OPEN)))
     Path(settings.server_state).write_text("1\n")
-    Path(settings.config).write_text(render_config(desired, weights(desired.endpoints), settings))
+    weights = place(desired.endpoints, desired.placement, Load()).weights
+    Path(settings.config).write_text(render_config(desired, weights, settings))
 
 
 def make_settings(run: Path, ports: Sequence[int], table_size: int = 10_000) -> ProxySettings:

@@ -16,8 +16,8 @@ from stickyrouting.haproxy.commands import (
     SetState,
     SetWeight,
 )
-from stickyrouting.model.desired import Address, Desired, Endpoint, EndpointState, HealthCheck
-from stickyrouting.planner.placement import weights
+from stickyrouting.model.desired import Address, Desired, Endpoint, EndpointState, HealthCheck, Placement
+from stickyrouting.planner.placement import Load, place
 from stickyrouting.render.haproxy_names import NEWBORN
 from stickyrouting.render.maps import MapEntry, MapName
 
@@ -95,7 +95,7 @@ async def test_bound_sessions_stay_when_weights_follow_the_states_at_runtime(
             ({1: DRAINING, 2: UNREADY, 3: DRAINING}, {2}),
             ({1: DRAINING, 2: DRAINING, 3: DRAINING}, {1, 2, 3}),
         ):
-            for id_, weight in weights(listed(pods, states)):
+            for id_, weight in place(listed(pods, states), Placement(), Load()).weights:
                 await proxy.runtime.run(SetWeight(id_, weight))
             assert await births(client) == takers
             for cookie, pod in sessions:

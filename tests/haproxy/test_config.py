@@ -24,7 +24,15 @@ from haproxy.harness import (
     write_files,
 )
 from stickyrouting.haproxy.commands import Reload, SetMap, ShowPeers
-from stickyrouting.model.desired import Address, Desired, EndpointState, HealthCheck, Timeouts
+from stickyrouting.model.desired import (
+    Address,
+    Algorithm,
+    Desired,
+    EndpointState,
+    HealthCheck,
+    Placement,
+    Timeouts,
+)
 from stickyrouting.render.haproxy_names import MAX_SERVER_ID
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapName
@@ -72,8 +80,22 @@ async def status(http: aiohttp.ClientSession, url: str) -> int:
         make_desired(idle_seconds=2_000_000, absolute_seconds=2_000_000, termination_grace_seconds=2_000_000),
         make_desired(timeouts=Timeouts(1, 1, 1, 1, 1)),
         make_desired(timeouts=Timeouts(*[2_147_483_647] * 5), health_check=HealthCheck("/$'&();", 1, 1, 1)),
+        make_desired(placement=Placement(Algorithm.LEAST_CONNECTIONS)),
+        make_desired(placement=Placement(Algorithm.RANDOM)),
+        make_desired(placement=Placement(Algorithm.CONSISTENT_HASH)),
     ],
-    ids=["empty", "largest id", "odd cookie", "shortest", "longest", "shortest timeouts", "longest timeouts"],
+    ids=[
+        *(
+            "empty",
+            "largest id",
+            "odd cookie",
+            "shortest",
+            "longest",
+            "shortest timeouts",
+            "longest timeouts",
+        ),
+        *("least connections", "random", "consistent hash"),
+    ],
 )
 async def test_the_binary_accepts_the_limits_of_what_a_desired_state_may_say(
     desired: Desired, tmp_path: Path

@@ -12,7 +12,6 @@ from haproxy.fake_agent import FakeAgent
 from haproxy.harness import Client, Pods, Proxy, make_desired, make_endpoint, running_haproxy, until
 from stickyrouting.haproxy.commands import (
     AddServer,
-    AwaitRemovable,
     DelServer,
     DisableFrontend,
     EnableHealth,
@@ -29,7 +28,6 @@ from stickyrouting.haproxy.commands import (
     ShowServersState,
     ShowStat,
     ShowTableUsed,
-    ShutdownServerSessions,
 )
 from stickyrouting.haproxy.errors import CommandRefused, ReloadFailed
 from stickyrouting.haproxy.session_commands import ShowSessions, ShutdownSession
@@ -69,8 +67,13 @@ def client(http: aiohttp.ClientSession, proxy: Proxy) -> Client:
 
 
 async def add(proxy: Proxy, pods: Pods, id_: int) -> None:
+    """Add a server as the agent does: it is listed before it comes."""
+    listed = proxy.settings.map_path(MapName.ID2HINT)
+    await proxy.runtime.replace_map(
+        listed, (*await proxy.runtime.run(ShowMap(listed)), MapEntry(str(id_), "AAAAAAAAAA"))
+    )
     for command in (
-        AddServer(id_, "127.0.0.1", pods.ports[id_], 100, CHECK),
+        AddServer(id_, "127.0.0.1", pods.ports[id_], 256, CHECK),
         EnableHealth(id_),
         EnableServer(id_),
     ):
@@ -101,24 +104,31 @@ async def test_a_server_comes_and_goes_at_runtime_and_its_sessions_are_bound_ane
     client: Client, proxy: Proxy, pods: Pods
 ) -> None:
     await add(proxy, pods, 3)
-    assert await weights_of(proxy) == {1: 100, 2: 100, 3: 100}
+    assert await weights_of(proxy) == {1: 256, 2: 256, 3: 256}
     sessions = [await client.born() for _ in range(9)]
     assert {pod for _, pod in sessions} == {1, 2, 3}
     await proxy.runtime.run(SetState(3, ServerState.MAINT))
-    await proxy.runtime.run(AwaitRemovable(3, 2))
+    await until(lambda: deleted(proxy, 3), "nothing is in flight on the server")
     await proxy.runtime.run(DelServer(3))
-    await proxy.runtime.run(DelServer(3))
-    assert await weights_of(proxy) == {1: 100, 2: 100}
+    assert await weights_of(proxy) == {1: 256, 2: 256}
     for cookie, pod in sessions:
         answer = await client.get(cookie)
         assert (answer.status, answer.pod == pod) == (200, pod != 3)
     assert (await proxy.master.run(ShowProc())).old_workers == ()
 
 
+async def deleted(proxy: Proxy, id_: int) -> bool:
+    try:
+        await proxy.runtime.run(DelServer(id_))
+    except CommandRefused:
+        return False
+    return True
+
+
 async def test_an_id_that_is_taken_is_refused(proxy: Proxy, pods: Pods) -> None:
     with pytest.raises(CommandRefused, match="already"):
         await proxy.runtime.run(AddServer(1, "127.0.0.1", pods.ports[3], 100, CHECK))
-    assert await weights_of(proxy) == {1: 100, 2: 100}
+    assert await weights_of(proxy) == {1: 256, 2: 256}
 
 
 async def test_a_server_in_use_is_not_deleted_before_its_connections_end(
@@ -129,14 +139,11 @@ async def test_a_server_in_use_is_not_deleted_before_its_connections_end(
     cookie, pod = await client.born()
     async with http.ws_connect(f"{proxy.url}/ws", headers={"Cookie": f"STICKY={cookie}"}) as socket:
         await proxy.runtime.run(SetState(pod, ServerState.MAINT))
-        with pytest.raises(CommandRefused):
-            await proxy.runtime.run(AwaitRemovable(pod, 1))
         with pytest.raises(CommandRefused, match="attached"):
             await proxy.runtime.run(DelServer(pod))
-        await proxy.runtime.run(ShutdownServerSessions(pod))
+        assert await proxy.ask(f"shutdown sessions server {APP}/s{pod}") == ""
         assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSED
-    await proxy.runtime.run(AwaitRemovable(pod, 2))
-    await proxy.runtime.run(DelServer(pod))
+    await until(lambda: deleted(proxy, pod), "nothing is in flight on the server")
 
 
 async def test_one_connection_is_seen_and_ended_and_no_other(

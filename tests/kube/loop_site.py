@@ -23,7 +23,7 @@ from stickyrouting.apply.caches import CHILD_KINDS, Caches
 from stickyrouting.apply.ports import Clock, Ports
 from stickyrouting.apply.reconcile import Next, reconcile
 from stickyrouting.apply.registry import Registry, key_of
-from stickyrouting.apply.trust import client_context
+from stickyrouting.apply.trust import ClientLeaf
 from stickyrouting.kube.client import Kube
 from stickyrouting.model.errors import StickyError
 from stickyrouting.model.names import MANAGED_SELECTOR
@@ -33,13 +33,14 @@ from stickyrouting.watch.connection import Connection
 from stickyrouting.watch.kinds import CONFIG_MAP, ENDPOINT_SLICE, EVENT, POD, SERVICE, STICKY_SERVICE
 
 Manifest = dict[str, Any]
-NOW_MS = 1_795_000_000_000
+_WALL = dt.datetime.now(dt.UTC)
+NOW_MS = int(_WALL.timestamp()) * 1000
+"""The true time: TLS believes no certificate of another one."""
 FIRST_ID = NOW_MS // 1000 - 1_735_689_600
 SHOP = Key("demo", "shop")
 MANY = 30
-_WALL = dt.datetime.now(dt.UTC)
 AUTHORITY: Authority = new_authority(_WALL)
-TRUST = client_context(AUTHORITY, _WALL)
+TRUST = ClientLeaf(AUTHORITY, _WALL).context
 
 
 def sticky(name: str = "shop", **spec: Any) -> Manifest:
@@ -144,11 +145,23 @@ class Site:
     async def settle(self, *keys: Key) -> Next:
         """Run loops as a task would, whatever they raise, until one of each writes nothing and raises nothing."""
         for _ in range(MANY):
-            self.monotonic += 10
+            await self.pass_time(10)
             before, outcomes = len(self.writes()), [await self._try(key) for key in keys or (SHOP,)]
             if None not in outcomes and len(self.writes()) == before:
                 return outcomes[-1] or Next.RETRY
         raise AssertionError(f"{MANY} loops did not come to rest: {self.trouble[-3:]}")
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the monotonic clock, then have the agents read whose turn it is, and wait for what they say."""
+        await self.heard()
+        self.monotonic += seconds
+        self.ports.agents.read_due()
+        await self.heard()
+
+    async def heard(self) -> None:
+        """Wait until no agent is being read."""
+        entries = self.ports.agents._entries
+        await until(lambda: not any(entry.reading for entry in entries.values()))
 
     async def _try(self, key: Key) -> Next | None:
         try:

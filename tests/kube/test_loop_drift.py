@@ -182,6 +182,24 @@ async def test_children_of_an_earlier_life_of_the_name_are_not_taken_over(api: A
     assert conditions_of(api)["Programmed"] == ("False", "WriteFailed")
 
 
+async def test_a_headless_service_of_somebody_else_is_left_untouched_and_named(api: ApiServer) -> None:
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": "demo", "name": "shop-sticky-all"},
+        "spec": {"clusterIP": "None", "selector": {"app": "theirs"}},
+    }
+    mine = api.put(theirs)
+    put_shop(api)
+    async with operator(api) as site:
+        await site.settle()
+        assert api.get(SERVICE, "demo", "shop-sticky-all") == mine
+        assert conditions_of(api)["Programmed"] == ("False", "NotOwned")
+        api.remove(SERVICE, "demo", "shop-sticky-all")
+        await site.settle()
+    assert api.get(SERVICE, "demo", "shop-sticky-all")["spec"]["publishNotReadyAddresses"] is True
+
+
 async def test_an_address_book_of_somebody_else_is_left_untouched(api: ApiServer) -> None:
     book = {
         "apiVersion": "v1",

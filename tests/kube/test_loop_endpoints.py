@@ -140,6 +140,7 @@ async def test_a_service_that_never_existed_leaves_nothing_but_a_condition(api: 
         "ResolvedRefs": ("False", "ServiceNotFound"),
         "Programmed": ("False", "Pending"),
         "Ready": ("False", "NotResolved"),
+        "Counted": ("False", "NoProxies"),
     }
 
 

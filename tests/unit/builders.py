@@ -7,7 +7,7 @@ import msgspec
 from stickyrouting.model.desired import Desired
 from stickyrouting.model.objects import EndpointSlice, Pod, Service
 from stickyrouting.model.observed import Identity, Key, Observed, ProxyView
-from stickyrouting.model.report import HaproxyReport, HaproxyState, Report
+from stickyrouting.model.report import EndpointCount, HaproxyReport, HaproxyState, MapReport, Report
 from stickyrouting.model.spec import StickySpec, parse_spec
 
 NOW_MS = 1_795_000_000_000
@@ -38,6 +38,7 @@ def make_pod(name: str, **fields: Any) -> Pod:
                 "podIP": fields.get("ip", "198.18.81.1"),
                 "containerStatuses": [{"name": n, "restartCount": c} for n, c in restarts.items()],
                 "conditions": [{"type": "Ready", "status": fields.get("ready", "True")}],
+                **fields.get("status", {}),
             },
         },
         Pod,
@@ -105,12 +106,21 @@ def make_observed(*pods: Pod, **fields: Any) -> Observed:
 
 
 def make_proxy(name: str, **fields: Any) -> ProxyView:
-    """Return a proxy pod whose agent reports ``version`` (None: it is silent) and HAProxy's ``state``."""
+    """Return a proxy pod whose agent reports ``version`` (None: it is silent), HAProxy's ``state`` and a ``map``."""
     version, silence = fields.pop("version", None), fields.pop("silence", "")
-    state = fields.pop("state", HaproxyState.READY)
+    state, held = fields.pop("state", HaproxyState.READY), fields.pop("map", MapReport())
     haproxy = HaproxyReport(state=state, refilled=True, workers=1, reloads=0)
-    report = Report(name, version, fields.pop("keys", 1), 0, haproxy) if version is not None else None
-    return ProxyView(make_pod(name, **fields), report, silence)
+    report = (
+        Report(name, version, fields.pop("keys", 1), 0, haproxy, map=held) if version is not None else None
+    )
+    age, rate = fields.pop("age", 0.0), fields.pop("rate", 0.0)
+    return ProxyView(make_pod(name, **fields), report, silence, age, rate)
+
+
+def make_map(*counts: tuple[int, ...], **fields: Any) -> MapReport:
+    """Return a map that nobody disputes; of each server id: sessions, then provisional births and connections."""
+    told = tuple(EndpointCount(c[0], *c[1:], *(0,) * (4 - len(c))) for c in counts)
+    return MapReport(**{"disputed": "", "counts": told, "sessions": sum(c[1] for c in counts), **fields})
 
 
 def make_spec(**spec: Any) -> StickySpec:

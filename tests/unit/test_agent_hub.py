@@ -1,22 +1,26 @@
-"""The hub hears HAProxy, teaches one that lost the map, and knows when both know the same."""
+"""The hub hears HAProxy, teaches one that lost the map, and tells each side what the other said."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from stickyrouting.affinity.entry import Entry
+from stickyrouting.affinity.map import AffinityMap, Lifetime
 from stickyrouting.agent.hub import Hub
 from stickyrouting.haproxy.peers import (
+    Acked,
     Completeness,
-    Entry,
     Event,
     ResyncFinished,
     ResyncRequested,
     Table,
     Updated,
 )
+from stickyrouting.haproxy.peers import Entry as TableEntry
+from stickyrouting.mesh.messages import Digest
 from stickyrouting.metrics.agent import AGENT
 from stickyrouting.metrics.table import Metrics
 
@@ -24,6 +28,18 @@ SESS = Table("sess", 33, 1_800_000)
 ANN = "1795209904VEj8BO5y1RAgXAdqzosVzc"
 BOB = "1795209907-Caz88fPz_RO5BZM3nhSgy"
 NEWBORN = 1 << 31
+LEARNT = ResyncFinished(Completeness.FULL)
+
+
+class Others:
+    """Stands for the other agents."""
+
+    def __init__(self) -> None:
+        self.joined = True
+        self.heard: list[Entry] = []
+
+    def broadcast(self, entries: Sequence[Entry]) -> None:
+        self.heard += entries
 
 
 class Link:
@@ -32,13 +48,17 @@ class Link:
     def __init__(self) -> None:
         self.failure = ""
         self.resyncs = 0
-        self.taught: list[tuple[Table, list[Entry]]] = []
-        self.pushed: list[Entry] = []
+        self.taught: list[TableEntry] = []
+        self.pushed: list[TableEntry] = []
+        self.next_sequence = 1
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
 
     def say(self, *events: Event) -> None:
         for event in events:
             self._events.put_nowait(event)
+
+    def acknowledge(self) -> None:
+        self.say(Acked("sess", self.next_sequence - 1))
 
     def __aiter__(self) -> "Link":
         return self
@@ -52,12 +72,14 @@ class Link:
     async def request_resync(self) -> None:
         self.resyncs += 1
 
-    async def teach(self, snapshot: Iterable[tuple[Table, Iterable[Entry]]]) -> None:
-        self.taught = [(table, list(entries)) for table, entries in snapshot]
+    async def teach(self, snapshot: Iterable[tuple[Table, Iterable[TableEntry]]]) -> int:
+        self.taught = [entry for _, entries in snapshot for entry in entries]
+        self.next_sequence += len(self.taught)
+        return self.next_sequence - 1
 
-    async def push(self, _: Table, entries: list[Entry]) -> range:
+    async def push(self, _: Table, entries: list[TableEntry]) -> None:
         self.pushed += entries
-        return range(len(entries))
+        self.next_sequence += len(entries)
 
     async def close(self) -> None:
         self._events.put_nowait(None)
@@ -69,13 +91,25 @@ class Bench:
     def __init__(self) -> None:
         self.now = 1000.0
         self.woken = 0
+        self.others = Others()
         self.registry = CollectorRegistry()
-        self.hub = Hub(lambda: SESS, Metrics(AGENT, self.registry), self._wake, lambda: self.now)
+        lifetime = Lifetime(1800, 43200, 1_795_209_000)
+        self.map = AffinityMap(lifetime, lambda id_: id_ != 6)
+        self.hub = Hub(
+            lambda: SESS, self.map, Metrics(AGENT, self.registry), self._wake, lambda: self.now, self.others
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     def connect(self) -> Any:
         link: Any = Link()
         self._tasks.append(asyncio.create_task(self.hub.serve(link)))
+        return link
+
+    async def learnt(self, *events: Event) -> Any:
+        """Return a link to a HAProxy that has told all it knows."""
+        link = self.connect()
+        link.say(*events, LEARNT)
+        await settle()
         return link
 
     def changes(self, kind: str) -> float | None:
@@ -91,7 +125,7 @@ async def bench() -> Bench:
 
 
 async def settle() -> None:
-    for _ in range(20):
+    for _ in range(600):
         await asyncio.sleep(0)
 
 
@@ -99,28 +133,95 @@ def update(key: str, value: int, expire_ms: int | None = 1_800_000) -> Updated:
     return Updated(SESS, 1, key, value, expire_ms)
 
 
+def foreign(key: str, value: int, version: int = 9) -> Entry:
+    return Entry(key.encode(), version, value, 1_800_000)
+
+
 async def test_a_new_link_starts_with_a_request_for_all_and_what_it_brings_is_no_birth(bench: Bench) -> None:
-    link = bench.connect()
-    link.say(update(ANN, 7), ResyncFinished(Completeness.PARTIAL))
-    await settle()
-    assert (link.resyncs, bench.hub.learnt, bench.woken) == (1, True, 1)
+    link = await bench.learnt(update(ANN, 7))
+    assert (link.resyncs, bench.hub.learnt, bench.others.heard) == (1, True, [])
     assert bench.changes("birth") is None
     link.say(update(BOB, 8 | NEWBORN), update(BOB, 8), update(ANN, 8), update(ANN, 8))
     await settle()
     assert [bench.changes(kind) for kind in ("birth", "confirm", "move", "touch")] == [1, 1, 1, None]
 
 
-async def test_a_haproxy_that_asks_is_taught_every_binding_with_its_remaining_time(bench: Bench) -> None:
-    first = bench.connect()
-    first.say(update(ANN, 7, 60_000), update(BOB, 8 | NEWBORN, None), ResyncFinished(Completeness.FULL))
+async def test_what_haproxy_does_by_itself_is_told_to_the_others_once(bench: Bench) -> None:
+    link = await bench.learnt(update(ANN, 7))
+    link.say(update(BOB, 8 | NEWBORN), update(ANN, 9))
     await settle()
+    assert sorted(entry[:3] for entry in bench.others.heard) == [
+        (ANN.encode(), 2, 9),
+        (BOB.encode(), 1, 8 | NEWBORN),
+    ]
+    link.say(update(BOB, 8 | NEWBORN), update(ANN, 9))
+    await settle()
+    assert len(bench.others.heard) == 2
+
+
+async def test_what_another_agent_tells_reaches_haproxy_and_is_not_echoed(bench: Bench) -> None:
+    link = await bench.learnt(update(ANN, 7))
+    await bench.hub.merge([foreign(BOB, 8), foreign(ANN, 9)])
+    await settle()
+    assert sorted(link.pushed) == [
+        TableEntry(ANN, 9 | NEWBORN, 1_800_000),
+        TableEntry(BOB, 8, 1_800_000),
+    ]
+    assert bench.others.heard == []
+
+
+async def test_a_report_that_crosses_an_unacknowledged_push_is_only_a_touch(bench: Bench) -> None:
+    link = await bench.learnt(update(ANN, 7))
+    await bench.hub.merge([foreign(ANN, 9)])
+    await settle()
+    link.say(update(ANN, 7))
+    await settle()
+    assert (bench.map.entry(ANN.encode(), bench.now) or foreign("", 0)).value == 9
+    assert bench.changes("move") is None
+    link.acknowledge()
+    link.say(update(ANN, 4))
+    await settle()
+    assert bench.changes("move") == 1
+
+
+async def test_a_haproxy_that_asks_is_taught_every_binding_with_its_remaining_time(bench: Bench) -> None:
+    await bench.learnt(update(ANN, 7, 60_000), update(BOB, 8 | NEWBORN, None))
     bench.now += 20
     second = bench.connect()
     second.say(ResyncRequested())
     await settle()
-    assert [(table, sorted(entries)) for table, entries in second.taught] == [
-        (SESS, [Entry(ANN, 7, 40_000), Entry(BOB, 8 | NEWBORN, 1_780_000)])
+    assert sorted(second.taught) == [
+        TableEntry(ANN, 7, 40_000),
+        TableEntry(BOB, 8 | NEWBORN, 1_780_000),
     ]
+
+
+async def test_nothing_is_taught_before_the_others_have_told_all(bench: Bench) -> None:
+    bench.others.joined = False
+    link = await bench.learnt()
+    link.say(ResyncRequested())
+    await bench.hub.merge([foreign(ANN, 7)])
+    await settle()
+    assert (link.taught, link.pushed, bench.hub.supplied(0)) == ([], [], False)
+    bench.others.joined = True
+    bench.hub.changed()
+    await settle()
+    assert link.taught == [TableEntry(ANN, 7, 1_800_000)]
+    assert bench.hub.supplied(1) is False
+    link.acknowledge()
+    await settle()
+    assert bench.hub.supplied(1) is True
+
+
+async def test_what_a_lost_haproxy_did_not_acknowledge_is_told_to_the_next(bench: Bench) -> None:
+    link = await bench.learnt(update(ANN, 7))
+    await bench.hub.merge([foreign(ANN, 9)])
+    await settle()
+    await link.close()
+    await settle()
+    second = await bench.learnt(update(ANN, 7))
+    assert second.pushed == [TableEntry(ANN, 9, 1_800_000)]
+    assert bench.changes("move") is None
 
 
 async def test_a_newer_link_takes_the_place_of_the_older(bench: Bench) -> None:
@@ -135,23 +236,40 @@ async def test_a_newer_link_takes_the_place_of_the_older(bench: Bench) -> None:
 
 
 async def test_a_haproxy_that_knows_much_less_and_never_asked_is_taught_once(bench: Bench) -> None:
-    link = bench.connect()
-    link.say(*(update(f"{number:032d}", 7) for number in range(200)))
+    link = await bench.learnt(*(update(f"1795209904{number:022d}", 7) for number in range(200)))
+    assert bench.hub.supplied(entries=200) is True
+    assert bench.hub.supplied(entries=0) is False
     await settle()
-    assert await bench.hub.taught(entries=200) is True
-    assert await bench.hub.taught(entries=0) is False
-    assert len(link.taught[0][1]) == 200
-    assert await bench.hub.taught(entries=0) is True
+    assert len(link.taught) == 200
+    link.acknowledge()
+    await settle()
+    assert bench.hub.supplied(entries=0) is True
 
 
 async def test_without_a_link_nothing_is_known_to_be_taught(bench: Bench) -> None:
-    assert await bench.hub.taught(entries=0) is False
+    assert bench.hub.supplied(entries=0) is False
 
 
 async def test_sessions_in_flight_are_prolonged_when_they_would_expire(bench: Bench) -> None:
-    link = bench.connect()
-    link.say(update(ANN, 7, 1_000_000), update(BOB, 8, 1_790_000))
+    link = await bench.learnt(update(ANN, 7, 1_000_000), update(BOB, 8, 1_790_000))
+    assert bench.hub.touch([ANN.encode(), BOB.encode(), b"unknown"], idle=1800, below=1740) == 1
     await settle()
-    assert await bench.hub.renew([ANN, BOB, "unknown"], idle=1800, below=1740) == 1
-    assert link.pushed == [Entry(ANN, 7, 1_800_000)]
-    assert bench.hub.bindings.get(ANN.encode(), bench.now) == (7, 1800.0)
+    assert link.pushed == [TableEntry(ANN, 7, 1_800_000)]
+    assert bench.others.heard == [Entry(ANN.encode(), 0, 7, 1_800_000)]
+
+
+async def test_a_restarted_agent_believes_the_others_unless_their_server_is_gone(bench: Bench) -> None:
+    link = await bench.learnt(update(ANN, 7), update(BOB, 8))
+    await bench.hub.merge([foreign(ANN, 5), foreign(BOB, 6)])
+    await settle()
+    assert link.pushed == [TableEntry(ANN, 5 | NEWBORN, 1_800_000)]
+    assert bench.others.heard == [Entry(BOB.encode(), 10, 8, 1_800_000)]
+
+
+async def test_another_agent_gets_what_it_lacks_and_nothing_else(bench: Bench) -> None:
+    await bench.learnt(update(ANN, 7), update(BOB, 8))
+    empty = Digest(1, 2000, (0,) * 256)
+    told = [entry for part in [part async for part in bench.hub.differing(empty)] for entry in part]
+    assert sorted(entry.key for entry in told) == [ANN.encode(), BOB.encode()]
+    same = Digest(2, 2000, tuple(await bench.hub.digest(256, 2000)))
+    assert [part async for part in bench.hub.differing(same)] == []

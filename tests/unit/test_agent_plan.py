@@ -1,5 +1,6 @@
 """What the agent tells HAProxy, as literal commands; when it reloads, and why it waits."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,10 +8,11 @@ import msgspec
 import pytest
 
 from stickyrouting.agent.ending import Stage
-from stickyrouting.agent.plan import Plan, ReplaceMap, Step, make_plan, make_ready
+from stickyrouting.agent.plan import Plan, make_plan, make_ready
 from stickyrouting.agent.running import Running, Server, WorkerState
+from stickyrouting.agent.steps import ReplaceMap, Step
 from stickyrouting.agent.target import make_target, render_files, started_with
-from stickyrouting.model.desired import Desired, Endpoint, EndpointState, Timeouts
+from stickyrouting.model.desired import Algorithm, Desired, Endpoint, EndpointState, Placement, Timeouts
 from stickyrouting.model.keys import KeySet
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapEntry, MapName
@@ -18,6 +20,8 @@ from stickyrouting.render.maps import MapEntry, MapName
 SETTINGS = ProxySettings()
 ONE = Endpoint(1, "shop-1", "198.18.0.1", 8080, EndpointState.READY)
 TWO = Endpoint(2, "shop-2", "198.18.0.2", 8080, EndpointState.READY)
+THREE = Endpoint(3, "shop-3", "198.18.0.3", 8080, EndpointState.READY)
+PLACE_OF_THREE = "198.18.0.3:8080 id 3 weight 256 check inter 1000ms fall 3 rise 1"
 K1 = KeySet(
     current="k1",
     keys={"k1": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="},
@@ -72,6 +76,9 @@ def words(steps: Sequence[Step]) -> list[str]:
 
 
 def _word(step: Step) -> str:
+    if isinstance(step, ReplaceMap) and step.name is MapName.BIRTHS:
+        slots = Counter(entry.value for entry in step.entries if entry.key != "gated")
+        return f"births.map = {' '.join(f'{id_}x{count}' for id_, count in slots.items())}".rstrip()
     if isinstance(step, ReplaceMap):
         return f"{step.name.value} = {' '.join(f'{key}:{value}' for key, value in step.entries)}"
     return step.text
@@ -91,7 +98,8 @@ def test_a_new_endpoint_gets_its_hints_before_its_server() -> None:
         10: [
             f"hint2id.map = {H1}:1 {H2}:2",
             f"id2hint.map = 1:{H1} 2:{H2}",
-            "add server app/s2 198.18.0.2:8080 id 2 weight 100 check inter 1000ms fall 3 rise 1",
+            "births.map = 1x128 2x128",
+            "add server app/s2 198.18.0.2:8080 id 2 weight 256 check inter 1000ms fall 3 rise 1",
             "enable health app/s2",
             "enable server app/s2",
         ]
@@ -100,7 +108,7 @@ def test_a_new_endpoint_gets_its_hints_before_its_server() -> None:
 
 def test_a_crash_between_adding_and_enabling_is_repaired() -> None:
     desired = make_desired(ONE)
-    halfway = started(desired, servers={1: Server(ONE.address, ONE.port, 100, maint=True)})
+    halfway = started(desired, servers={1: Server(ONE.address, ONE.port, 256, maint=True)})
     assert commands(plan(desired, halfway)) == {10: ["enable health app/s1", "enable server app/s1"]}
 
 
@@ -108,27 +116,57 @@ def test_a_crash_between_adding_and_enabling_is_repaired() -> None:
 def test_an_endpoint_that_takes_no_births_keeps_its_server_with_weight_zero(state: EndpointState) -> None:
     changed = msgspec.structs.replace(TWO, state=state)
     assert commands(plan(make_desired(ONE, changed), started(make_desired(ONE, TWO)))) == {
-        10: ["set server app/s2 weight 0"]
+        10: ["births.map = 1x256", "set server app/s2 weight 0"]
     }
 
 
 def test_an_endpoint_that_turns_ready_takes_births_before_the_proxys_own_next_check() -> None:
     unready = msgspec.structs.replace(TWO, state=EndpointState.UNREADY)
     assert commands(plan(make_desired(ONE, TWO), started(make_desired(ONE, unready)))) == {
-        10: ["set server app/s2 weight 100", "set server app/s2 health up"]
+        10: ["births.map = 1x128 2x128", "set server app/s2 weight 256", "set server app/s2 health up"]
     }
 
 
-def test_an_endpoint_that_goes_leaves_service_at_once_and_its_hints_stay_until_it_is_deleted() -> None:
-    before = started(make_desired(ONE, TWO))
-    after = make_desired(ONE)
-    assert commands(plan(after, before)) == {10: ["set server app/s2 state maint", "del server app/s2"]}
-    in_flight = {**before.servers, 2: Server(TWO.address, TWO.port, 100, maint=True)}
-    assert commands(plan(after, started(make_desired(ONE, TWO), servers=in_flight))) == {
-        10: ["del server app/s2"]
+def test_an_endpoint_that_goes_is_unlisted_leaves_service_and_is_deleted_when_nothing_is_in_flight() -> None:
+    before, after = started(make_desired(ONE, TWO)), make_desired(ONE)
+    assert commands(plan(after, before)) == {
+        10: [
+            f"hint2id.map = {H1}:1",
+            f"id2hint.map = 1:{H1}",
+            "births.map = 1x256",
+            "set server app/s2 state maint",
+            "del server app/s2",
+        ]
     }
-    deleted = started(make_desired(ONE, TWO), servers={1: before.servers[1]})
-    assert commands(plan(after, deleted)) == {10: [f"hint2id.map = {H1}:1", f"id2hint.map = 1:{H1}"]}
+    in_flight = {**before.servers, 2: Server(TWO.address, TWO.port, 256, maint=True)}
+    assert commands(plan(after, started(after, servers=in_flight))) == {10: ["del server app/s2"]}
+
+
+def test_what_goes_makes_way_before_what_comes_unless_nobody_else_serves() -> None:
+    draining = msgspec.structs.replace(TWO, state=EndpointState.DRAINING)
+    running = started(make_desired(ONE, TWO))
+    stays = commands(plan(make_desired(ONE, draining, THREE), running))[10]
+    assert stays[3:5] == ["set server app/s2 weight 0", f"add server app/s3 {PLACE_OF_THREE}"]
+    replaced = commands(plan(make_desired(THREE), running))[10]
+    assert [word.split(" ")[0:3] for word in replaced[3:]] == [
+        ["add", "server", "app/s3"],
+        ["enable", "health", "app/s3"],
+        ["enable", "server", "app/s3"],
+        ["set", "server", "app/s1"],
+        ["set", "server", "app/s2"],
+        ["del", "server", "app/s1"],
+        ["del", "server", "app/s2"],
+    ]
+
+
+def test_a_worker_forgets_where_servers_were_that_are_no_endpoints_any_more() -> None:
+    desired = make_desired(ONE)
+    old = started(desired, pid=7, known=frozenset({1, 3}))
+    newest = started(desired, known=frozenset({2, 1}))
+    assert commands(plan(desired, newest, old)) == {
+        10: ["clear table ids key 2"],
+        7: ["clear table ids key 3"],
+    }
 
 
 def test_an_endpoint_that_is_somewhere_else_now_stays_in_service_there() -> None:
@@ -143,6 +181,7 @@ def test_state_map_which_tells_the_settings_is_written_after_the_configuration_t
         "hint2id.map",
         "id2hint.map",
         "keys.map",
+        "births.map",
         "haproxy.cfg",
         "state.map",
     ]
@@ -150,7 +189,7 @@ def test_state_map_which_tells_the_settings_is_written_after_the_configuration_t
 
 def test_an_address_written_in_another_way_is_the_same_place() -> None:
     six = msgspec.structs.replace(ONE, address="2001:DB8:0::1")
-    worker = started(make_desired(six), servers={1: Server("2001:db8::1", 8080, 100)})
+    worker = started(make_desired(six), servers={1: Server("2001:db8::1", 8080, 256)})
     assert plan(make_desired(six), worker) == Plan(workers=())
 
 
@@ -171,10 +210,21 @@ def test_old_workers_are_told_keys_and_hints_but_nothing_of_servers_which_they_w
         7: [
             f"keys.map = k1:{K2.keys['k1']} k2:{K2.keys['k2']}",
             "set map /run/sticky/state.map signing k2",
-            f"hint2id.map = {H2}:2 {H1}:1",
-            f"id2hint.map = 2:{H2} 1:{H1}",
+            f"hint2id.map = {H2}:2",
+            f"id2hint.map = 2:{H2}",
+            "births.map =",
         ]
     }
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_old_workers_give_births_by_slots_alone_among_the_servers_that_they_have(
+    algorithm: Algorithm,
+) -> None:
+    draining = msgspec.structs.replace(ONE, state=EndpointState.DRAINING)
+    after = make_desired(draining, TWO, THREE, placement=Placement(algorithm))
+    old = started(make_desired(ONE, TWO, placement=Placement(algorithm)), pid=7, accepts=False)
+    assert commands(plan(after, started(after), old))[7][2:] == ["births.map = 2x256"]
 
 
 def test_a_setting_that_runtime_commands_cannot_change_is_a_reload_with_its_reason() -> None:
@@ -186,7 +236,7 @@ def test_a_haproxy_that_somebody_else_started_is_reloaded() -> None:
     worker = started(make_desired(ONE))
     foreign = {**worker.maps, MapName.STATE: worker.maps[MapName.STATE][:2]}
     found = plan(make_desired(ONE), started(make_desired(ONE), maps=foreign))
-    assert found.reload == ("HAProxy was not started from this agent's files",)
+    assert found.reload == ("not started from this agent's files",)
 
 
 def test_a_reload_waits_until_the_worker_can_teach_its_successor() -> None:
@@ -222,6 +272,6 @@ def test_readiness_is_one_word_in_a_table_of_the_worker() -> None:
 def test_a_worker_tells_what_it_was_started_with() -> None:
     desired = make_desired(ONE, idle_seconds=77)
     assert started_with(started(desired).maps[MapName.STATE]) == msgspec.structs.replace(
-        desired, version=0, endpoints=()
+        desired, version=0, endpoints=(), placement=Placement(Algorithm.ROUND_ROBIN)
     )
     assert started_with((MapEntry("started", "?"),)) is None

@@ -12,7 +12,7 @@ POD = {"POD_NAME": "shop-sticky-1", "POD_NAMESPACE": "demo", "STICKY_NAME": "sho
 def test_a_pod_needs_no_more_than_its_names() -> None:
     settings = parse_settings(POD)
     assert settings.stop_delay == 10.0
-    assert settings.ports == Ports(8080, 8404, 8443, 9404, 10000, 10001)
+    assert settings.ports == Ports(8080, 8404, 8443, 9404, 10000, 10001, 8444)
     assert settings.directories == Directories(
         Path("/run/sticky"), Path("/config"), Path("/keys"), Path("/state")
     )
@@ -33,6 +33,11 @@ def test_a_pod_needs_no_more_than_its_names() -> None:
         (
             {"STICKY_AGENT_PORT": "70000"},
             "environment variable STICKY_AGENT_PORT is '70000': give a TCP port, 1 to 65535",
+        ),
+        (
+            {"STICKY_PEERS": "10.0.0.2:8444,fd00::1:8444"},
+            "environment variable STICKY_PEERS: 'fd00::1:8444': put an IPv6 address in brackets;"
+            " give a comma list of host:port, IPv6 in brackets",
         ),
     ],
 )

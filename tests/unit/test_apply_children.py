@@ -1,6 +1,6 @@
 """Children: written when they differ from what was applied, whoever changed them; otherwise left alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import msgspec
@@ -12,6 +12,7 @@ from stickyrouting.apply.children import apply_children, forget, owned_by
 from stickyrouting.apply.ports import Clock, Ports
 from stickyrouting.apply.registry import Registry
 from stickyrouting.kube.client import Kube
+from stickyrouting.model.observed import Key
 from stickyrouting.render.owner import Manifest, metadata
 from unit.builders import make_identity
 
@@ -163,6 +164,15 @@ async def test_what_was_applied_is_forgotten_with_its_owner() -> None:
     await apply_children(OWNER, (deployment(),), ports)
     forget("demo", "shop", ports)
     assert ports.memory.applied == {}
+
+
+def test_a_stickyservice_that_is_gone_leaves_neither_memory_nor_metrics() -> None:
+    told: list[tuple[Key, object]] = []
+    ports = replace(make_ports(Server()), tell_counts=lambda key, what: told.append((key, what)))
+    ports.memory.statuses.update({Key("demo", "shop"): 1.0, Key("demo", "cart"): 2.0})
+    forget("demo", "shop", ports)
+    assert ports.memory.statuses == {Key("demo", "cart"): 2.0}
+    assert told == [(Key("demo", "shop"), None)]
 
 
 def test_only_the_controlling_owner_with_our_uid_owns() -> None:

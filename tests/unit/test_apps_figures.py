@@ -3,6 +3,7 @@
 import pytest
 
 from apps.verifier.pace import Pace
+from apps.verifier.session import Answer, Session
 from apps.verifier.settings import Settings, SettingsError, Target, parse_target
 from apps.verifier.tally import MAX_SAMPLES, Sample, Tally, make_result, percentile
 
@@ -21,7 +22,7 @@ def test_a_session_seen_in_two_phases_counts_once_in_the_run() -> None:
     first.answered(1, 3.0)
     second.answered(1, 3.0)
     second.answered(2, 5.0)
-    result = make_result([first, second], {"shop-a": 2}, now=7.0)
+    result = make_result([first, second], [], now=7.0)
     assert (result.sessions, result.verified) == (2, 3)
     assert [(phase.name, phase.seconds, phase.sessions) for phase in result.phases] == [
         ("births", 2.0, 1),
@@ -35,17 +36,27 @@ def test_violations_losses_and_errors_are_counted_apart() -> None:
     tally.violated(Sample(1.1, 4, "misrouted", "b"))
     tally.strayed_rightly(Sample(1.2, 5, "lost", "c"))
     tally.failed(Sample(1.3, 6, "timeout", "d"))
-    figures = make_result([tally], {}, now=2.0).phases[0]
+    figures = make_result([tally], [], now=2.0).phases[0]
     assert (figures.violations, figures.violating_sessions, figures.lost, figures.errors) == (2, 1, 1, 1)
     assert (figures.violation_kinds, figures.error_kinds) == ({"misrouted": 2}, {"timeout": 1})
+
+
+def test_a_session_lives_on_the_pod_that_answered_last_and_returned_once_it_was_answered_twice() -> None:
+    sessions = [Session(number) for number in range(4)]
+    for session, pods in zip(sessions, (("a",), ("a", "a"), ("a", "b"), ()), strict=True):
+        for counter, pod in enumerate(pods, start=1):
+            session.settle(Answer(f"shop-{pod}", pod, "198.18.80.2:8080", counter, counter))
+    result = make_result([Tally("steady", 0.0)], sessions, now=1.0)
+    assert result.pods == {"shop-a": 2, "shop-b": 1}
+    assert result.returned == {"shop-a": 1, "shop-b": 1}
 
 
 def test_samples_are_bounded() -> None:
     tally = Tally("steady", 0.0)
     for number in range(3 * MAX_SAMPLES):
         tally.failed(Sample(0.0, number, "connect", ""))
-    assert len(make_result([tally], {}, now=1.0).phases[0].samples) == 20
-    assert make_result([tally], {}, now=1.0).errors == 60
+    assert len(make_result([tally], [], now=1.0).phases[0].samples) == 20
+    assert make_result([tally], [], now=1.0).errors == 60
 
 
 def test_turns_are_evenly_spaced() -> None:

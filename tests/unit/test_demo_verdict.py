@@ -1,7 +1,9 @@
 """Which promises a run of the demo kept."""
 
+from apps.verifier.session import Answer, Session
 from apps.verifier.tally import Sample, Tally, make_result
 from demo.cost import Memory
+from demo.counts import Counts, differences
 from demo.settings import Settings
 from demo.troubles import PHASES as TROUBLES
 from demo.verdict import PHASES, Held, Measured, judge, make_report
@@ -20,8 +22,16 @@ def make_tallies() -> list[Tally]:
     return tallies
 
 
+def make_sessions() -> list[Session]:
+    home = Answer("shop-a", "i1", "198.18.80.2:8080", 2, 2)
+    return [Session(number, home, answers=2) for number in range(600)]
+
+
 def make_measured() -> Measured:
     return Measured(
+        counts=Counts({"shop-a": 600}, {"shop-sticky-1": 600, "shop-sticky-2": 600}),
+        counted_after=2.0,
+        miscounted=[],
         ready_to_first=[0.2, 0.4, 0.9],
         gone_to_last=[0.1, 0.3],
         operator_memory=[Memory("operator-1", 90.0, 95.0)],
@@ -34,7 +44,7 @@ def make_measured() -> Measured:
 
 
 def broken(tallies: list[Tally], measured: Measured) -> list[tuple[str, str, str]]:
-    checks = judge(make_result(tallies, {}, now=10.0), measured, WANTED)
+    checks = judge(make_result(tallies, make_sessions(), now=10.0), measured, WANTED)
     return [(check.what, check.bound, check.seen) for check in checks if check.held is Held.NO]
 
 
@@ -97,12 +107,22 @@ def test_a_pod_that_no_session_reached_breaks_a_promise() -> None:
 
 def test_what_was_not_measured_is_not_kept() -> None:
     assert [what for what, _, seen in broken(make_tallies(), Measured())] == [
+        "sessions counted",
         "pod ready → first new session, p95",
         "pod going → last new session, p95",
         "operator memory",
         "agent memory",
         "operator CPU while idle",
         "agent CPU while idle",
+    ]
+
+
+def test_sessions_that_are_counted_wrongly_break_a_promise() -> None:
+    measured = make_measured()
+    measured.counts = Counts({"shop-a": 600}, {"shop-sticky-1": 600, "shop-sticky-2": 599})
+    measured.miscounted = differences(measured.counts, {"shop-a": 600})
+    assert broken(make_tallies(), measured) == [
+        ("sessions counted", "600", "proxy shop-sticky-2: 599 of 600")
     ]
 
 
@@ -126,7 +146,7 @@ def test_what_did_not_happen_in_time_breaks_the_run() -> None:
 
 def test_the_report_names_the_figures_of_the_readme() -> None:
     measured = make_measured()
-    result = make_result(make_tallies(), {"shop-a": 600}, now=10.0)
+    result = make_result(make_tallies(), make_sessions(), now=10.0)
     report = make_report(result, measured, judge(result, measured, WANTED))
     names = ("requests", "sessions", "errors", "violations", "kept")
     assert [report[name] for name in names] == [105_000, 600, 0, 0, True]

@@ -5,6 +5,7 @@ import pytest
 from stickyrouting.haproxy.commands import (
     AddServer,
     AddToMap,
+    ClearTableKey,
     DelServer,
     DisableFrontend,
     EnableHealth,
@@ -72,6 +73,7 @@ PROC = """#<PID>          <type>          <reloads>       <uptime>        <versi
         (EnableHealth(7), "enable health app/s7"),
         (EnableServer(7), "enable server app/s7"),
         (SetWeight(7, 0), "set server app/s7 weight 0"),
+        (ClearTableKey("ids", "7"), "clear table ids key 7"),
         (SetState(7, ServerState.MAINT), "set server app/s7 state maint"),
         (DelServer(7), "del server app/s7"),
         (PrepareMap("/run/a.map"), "prepare map /run/a.map"),

@@ -8,7 +8,16 @@ from stickyrouting.model.desired import Desired, Endpoint, EndpointState
 from stickyrouting.model.errors import InvalidDesired, InvalidKeys
 from stickyrouting.model.keys import KeySet
 from stickyrouting.render.haproxy_settings import ProxySettings
-from stickyrouting.render.maps import MapName, Serving, hint, map_text, merged_keys, render_maps
+from stickyrouting.render.maps import (
+    Gate,
+    MapName,
+    Serving,
+    hint,
+    map_text,
+    merged_keys,
+    render_births,
+    render_maps,
+)
 
 
 def key(number: int) -> str:
@@ -33,6 +42,11 @@ def test_every_map_has_its_literal_content() -> None:
     }
 
 
+def test_the_slots_of_births_and_the_gate_stand_in_one_map_that_changes_in_one_step() -> None:
+    assert map_text(render_births((7, 7, 12), Gate.OPEN)) == "0 7\n1 7\n2 12\ngated 0\n"
+    assert map_text(render_births((), Gate.GATED)) == "gated 1\n"
+
+
 def test_a_proxy_that_stops_says_so_in_its_state_map() -> None:
     assert ("stopping", "yes") in render_maps(desired(), KEYS, Serving.STOPPING)[MapName.STATE]
 
@@ -51,9 +65,17 @@ def test_hints_of_a_hundred_thousand_servers_differ() -> None:
 
 
 def test_two_slots_accept_the_keys_of_both_and_the_newest_signs() -> None:
-    newest = KeySet("k2", {"k2": key(2), "k1": key(7)}, key(8))
-    assert merged_keys(newest, KEYS) == KeySet("k2", {"k0": key(0), "k1": key(7), "k2": key(2)}, key(8))
+    newest = KeySet("k2", {"k2": key(2), "k1": key(7)}, key(9))
+    assert merged_keys(newest, KEYS) == KeySet("k2", {"k0": key(0), "k1": key(7), "k2": key(2)}, key(9))
     assert merged_keys(newest, None) is newest
+
+
+def test_hints_of_both_slots_are_understood_and_the_newest_slots_are_given_out() -> None:
+    merged = merged_keys(KeySet("k2", {"k2": key(2)}, key(8)), KEYS)
+    maps = render_maps(desired(7), merged)
+    new, old = hint(key(8), 7), hint(key(9), 7)
+    assert maps[MapName.HINT2ID] == ((new, "7"), (old, "7"))
+    assert maps[MapName.ID2HINT] == (("7", new),)
 
 
 @pytest.mark.parametrize(

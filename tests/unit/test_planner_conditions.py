@@ -200,6 +200,12 @@ def test_a_condition_that_turns_or_is_false_for_another_reason_is_worth_an_event
     assert transitions(before, (after,)) == (after,)
 
 
+@pytest.mark.parametrize("reason", ["Stale", "Disputed", "Disagree"])
+def test_counts_that_held_and_hold_no_more_are_told(reason: str) -> None:
+    lost = condition("False", reason)
+    assert transitions((condition("True", "Counted"),), (lost,)) == (lost,)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -207,6 +213,9 @@ def test_a_condition_that_turns_or_is_false_for_another_reason_is_worth_an_event
         ((condition("True", "Ready"),), condition("True", "Ready")),
         ((condition("False", "NoEndpoints"),), condition("False", "NoEndpoints")),
         ((condition("False", "NoEndpoints"),), condition("False", "NoProxies")),
+        ((condition("False", "NoProxies"),), condition("False", "Stale")),
+        ((condition("False", "Stale"),), condition("False", "Disputed")),
+        ((condition("False", "Disputed"),), condition("False", "Disagree")),
     ],
 )
 def test_what_stays_or_is_merely_on_its_way_is_not(before: tuple[Condition, ...], after: Condition) -> None:

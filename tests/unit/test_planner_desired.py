@@ -4,7 +4,19 @@ from typing import Any
 
 import msgspec
 
-from stickyrouting.model.desired import Address, Desired, Endpoint, EndpointState, HealthCheck, Timeouts
+from stickyrouting.model.desired import (
+    Address,
+    Algorithm,
+    Desired,
+    Endpoint,
+    EndpointState,
+    HealthCheck,
+    OnFull,
+    Placement,
+    Timeouts,
+    decode_desired,
+    encode_desired,
+)
 from stickyrouting.model.plan import Target
 from stickyrouting.planner.desired import next_desired, without
 from unit.builders import NOW_MS, make_desired, make_observed, make_proxy, make_spec
@@ -47,6 +59,32 @@ def test_what_the_spec_says_is_handed_on_in_milliseconds() -> None:
     assert (found.cookie_name, found.termination_grace_seconds) == ("SHOP", 90)
     assert found.timeouts == Timeouts(1_000, 2_000, 3_000, 14_400_000, 500)
     assert found.health_check == HealthCheck("/up", 250, 5, 2)
+
+
+def test_placement_is_handed_on_as_the_spec_says() -> None:
+    placement = {"algorithm": "RoundRobin", "slowStart": "1m30s"}
+    found = desired_after(None, placement=placement, session={"maxPerPod": 500, "onFull": "Overflow"})
+    assert found.placement == Placement(Algorithm.ROUND_ROBIN, 90_000, 500, OnFull.OVERFLOW)
+    assert desired_after(None).placement == Placement(Algorithm.LEAST_SESSIONS, 0, None, OnFull.QUEUE)
+
+
+def test_a_changed_weight_is_a_change_and_a_moment_that_nobody_asked_for_is_none() -> None:
+    last = desired_after(None, A)
+    assert desired_after(last, msgspec.structs.replace(A, weight=50)).version == NOW_MS + 1
+    assert desired_after(last, msgspec.structs.replace(A, ready_since_ms=NOW_MS)) is last
+
+
+def test_the_moment_of_readiness_is_handed_on_while_slow_start_is_on() -> None:
+    since = msgspec.structs.replace(A, ready_since_ms=NOW_MS)
+    assert desired_after(None, since, placement={"slowStart": "30s"}).endpoints == (since,)
+
+
+def test_a_list_of_an_older_operator_is_not_written_anew_for_its_new_fields() -> None:
+    last = desired_after(None, A)
+    old = msgspec.json.decode(encode_desired(last))
+    del old["placement"], old["endpoints"][0]["weight"], old["endpoints"][0]["readySinceMs"]
+    read = decode_desired(msgspec.json.encode(old))
+    assert desired_after(read, A, now_ms=NOW_MS + 5) is read
 
 
 def test_a_headless_service_gives_no_fallback() -> None:

@@ -1,10 +1,13 @@
 """The status that a loop writes."""
 
+import msgspec
+import pytest
+
 from stickyrouting.model.desired import Endpoint, EndpointState
 from stickyrouting.model.plan import Outcome, Plan, Reason, yes
 from stickyrouting.model.status import EndpointStatus, ProxyCounts, Status
-from stickyrouting.planner.status import make_status, rfc3339
-from unit.builders import NOW_MS, make_desired, make_observed, make_proxy
+from stickyrouting.planner.status import is_news, make_status, rfc3339
+from unit.builders import NOW_MS, make_desired, make_map, make_observed, make_proxy
 
 SETTLED = NOW_MS - 60_000
 PLAN = Plan(yes(Reason.ACCEPTED, "the spec is valid"), yes(Reason.RESOLVED_REFS, "Service shop, port 80"))
@@ -61,3 +64,86 @@ def test_before_the_first_desired_state_there_is_nothing_to_count() -> None:
 
 def test_times_are_written_in_whole_seconds_utc() -> None:
     assert rfc3339(1_795_000_000_999) == "2026-11-18T11:06:40Z"
+
+
+TWO = (endpoint(1, READY), endpoint(2, READY))
+
+
+def with_sessions(*counts: tuple[int, ...], **fields: object) -> Status:
+    """Return the status of two endpoints, of which one proxy reports these counts."""
+    return status_of(*TWO, proxies=(make_proxy("p", version=SETTLED, map=make_map(*counts), **fields),))
+
+
+def test_sessions_and_imbalance_are_shown_while_the_counts_hold() -> None:
+    found = with_sessions((1, 300, 9, 12), (2, 100, 0, 1))
+    assert (found.sessions, found.imbalance) == (400, "50%")
+    assert [(e.sessions, e.connections) for e in found.endpoints] == [(300, 12), (100, 1)]
+    assert [(c.status, c.reason) for c in found.conditions if c.type == "Counted"] == [("True", "Counted")]
+
+
+def test_no_number_is_shown_while_the_counts_can_not_be_used() -> None:
+    found = with_sessions((1, 300), (2, 100), age=15.0)
+    assert (found.sessions, found.imbalance) == (None, None)
+    assert [(e.sessions, e.connections) for e in found.endpoints] == [(None, None), (None, None)]
+    assert [(c.status, c.reason) for c in found.conditions if c.type == "Counted"] == [("False", "Stale")]
+    assert set(msgspec.to_builtins(found.endpoints[0])) == {"name", "id", "state"}
+    assert not {"sessions", "imbalance"} & set(msgspec.to_builtins(found))
+
+
+def test_nothing_at_all_is_told_as_zero_when_that_is_what_was_counted() -> None:
+    found = msgspec.to_builtins(with_sessions())
+    assert (found["sessions"], found["imbalance"]) == (0, "0%")
+
+
+def test_sessions_of_endpoints_that_are_gone_are_not_in_the_sum() -> None:
+    assert with_sessions((1, 5), (77, 1000)).sessions == 5
+
+
+def test_imbalance_is_left_out_while_no_endpoint_is_ready() -> None:
+    view = make_proxy("p", version=SETTLED, map=make_map((1, 5)))
+    found = status_of(endpoint(1, DRAINING), proxies=(view,))
+    assert (found.sessions, found.imbalance) == (5, None)
+
+
+STANDING = with_sessions((1, 500, 0, 100), (2, 500, 0, 100))
+
+
+def test_the_first_status_is_news() -> None:
+    assert is_news(STANDING, None, 0.0)
+
+
+def test_sessions_that_flicker_are_no_news_however_long_it_lasts() -> None:
+    for sessions in (499, 501, 525, 475):
+        assert not is_news(with_sessions((1, sessions, 0, 91), (2, 500, 3, 110)), STANDING, 1e9)
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        with_sessions((1, 526, 0, 100), (2, 500, 0, 100)),
+        with_sessions((1, 0, 0, 100), (2, 500, 0, 100)),
+        with_sessions((1, 500, 0, 111), (2, 500, 0, 100)),
+        with_sessions((1, 500, 0, 100), (2, 474, 0, 100)),
+    ],
+)
+def test_numbers_that_moved_are_news_after_fifteen_seconds_and_not_before(now: Status) -> None:
+    assert not is_news(now, STANDING, 14.9)
+    assert is_news(now, STANDING, 15.0)
+
+
+def test_what_is_no_number_is_news_at_once() -> None:
+    one = msgspec.structs.replace(STANDING.endpoints[0], state="Draining")
+    assert is_news(msgspec.structs.replace(STANDING, cookie_name="OTHER"), STANDING, 0.0)
+    assert is_news(msgspec.structs.replace(STANDING, endpoints=(one, STANDING.endpoints[1])), STANDING, 0.0)
+    assert is_news(msgspec.structs.replace(STANDING, endpoints=STANDING.endpoints[:1]), STANDING, 0.0)
+
+
+def test_numbers_that_vanish_or_come_back_are_news_at_once() -> None:
+    silent = with_sessions((1, 500), (2, 500), age=99.0)
+    assert is_news(silent, STANDING, 0.0)
+    assert is_news(STANDING, silent, 0.0)
+    assert is_news(msgspec.structs.replace(STANDING, imbalance=None), STANDING, 0.0)
+
+
+def test_a_total_that_moved_while_no_shown_endpoint_did_is_news() -> None:
+    assert is_news(msgspec.structs.replace(STANDING, sessions=1100), STANDING, 15.0)

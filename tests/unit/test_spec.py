@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from contract.spec_cases import MISTYPED, REFUSED, REMOVE, TAKEN, Mistyped, Refused, sticky_service
+from stickyrouting.model.desired import Algorithm, OnFull
 from stickyrouting.model.duration import Duration
 from stickyrouting.model.errors import InvalidSpec
 from stickyrouting.model.spec import (
@@ -24,6 +25,9 @@ def test_the_smallest_spec_has_every_default_of_the_schema() -> None:
     assert (spec.service.name, spec.service.port) == ("shop", 8080)
     assert spec.affinity.type is AffinityType.COOKIE
     assert spec.affinity.cookie.name is None
+    assert (spec.session.max_per_pod, spec.session.on_full) == (None, OnFull.QUEUE)
+    assert spec.placement.algorithm is Algorithm.LEAST_SESSIONS
+    assert spec.placement.slow_start == Duration(0)
     assert spec.proxy.replicas is None
     assert spec.proxy.resources is None
     assert spec.proxy.termination_grace_period == Duration(3_600_000)
@@ -40,11 +44,11 @@ def test_sessions_live_thirty_minutes_idle_and_twelve_hours_at_most() -> None:
 def test_containers_without_given_resources_get_requests_and_a_memory_limit_only() -> None:
     assert to_manifest(HAPROXY_RESOURCES) == {
         "requests": {"cpu": "100m", "memory": "128Mi"},
-        "limits": {"memory": "512Mi"},
+        "limits": {"memory": "1Gi"},
     }
     assert to_manifest(AGENT_RESOURCES) == {
         "requests": {"cpu": "50m", "memory": "64Mi"},
-        "limits": {"memory": "256Mi"},
+        "limits": {"memory": "512Mi"},
     }
 
 

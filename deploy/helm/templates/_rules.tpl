@@ -1,6 +1,7 @@
 {{/*
 What the operator may do where StickyServices are. It holds get, list and watch on ConfigMaps itself because it grants
-them to the proxies (each on its one ConfigMap): so it needs neither escalate nor bind. It makes Secrets but reads none.
+them to the proxies (each on its one ConfigMap): so it needs neither escalate nor bind. It makes and replaces Secrets (two
+for each StickyService, NAME-sticky-keys-a and -b) but reads none.
 */}}
 {{- define "sticky-routing.rules" -}}
 - apiGroups: [stickyrouting.io]
@@ -29,7 +30,7 @@ them to the proxies (each on its one ConfigMap): so it needs neither escalate no
   verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create]
+  verbs: [create, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

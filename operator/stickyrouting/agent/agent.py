@@ -1,18 +1,25 @@
 """The agent's parts and how they are connected; each part is a task of one group."""
 
 import asyncio
+import time
 
+from stickyrouting.affinity.counts import Count
+from stickyrouting.affinity.map import AffinityMap, Lifetime
 from stickyrouting.agent.api import OperatorApi, serve_plain
 from stickyrouting.agent.control import StopSocket
 from stickyrouting.agent.ending import Stage, Terms
 from stickyrouting.agent.execute import Executor
 from stickyrouting.agent.feeds import Feeds
+from stickyrouting.agent.gate import Doorkeeper
+from stickyrouting.agent.gauges import Gauges
 from stickyrouting.agent.hub import Hub
 from stickyrouting.agent.inflight import close_connections, count_in_flight
-from stickyrouting.agent.keys import KeySlots
+from stickyrouting.agent.keys import Identity, KeySlots
 from stickyrouting.agent.leave import Leaver, Traffic
 from stickyrouting.agent.link import follow_old_workers, keep_linked
 from stickyrouting.agent.loop import Inputs, Loop
+from stickyrouting.agent.mesh import AgentMesh
+from stickyrouting.agent.placing import Known, Placing
 from stickyrouting.agent.renew import renew_forever
 from stickyrouting.agent.settings import Settings, make_proxy_settings
 from stickyrouting.agent.sources import DesiredState, Origin
@@ -21,11 +28,15 @@ from stickyrouting.haproxy.peers import Table, sess_table
 from stickyrouting.haproxy.runtime import MasterClient
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.model.report import HaproxyReport, HaproxyState, Report
+from stickyrouting.model.report import EndpointCount, HaproxyReport, HaproxyState, MapReport, Report
 from stickyrouting.watch.connection import Connection
 
 DEFAULT_IDLE_SECONDS = 1800
+DEFAULT_ABSOLUTE_SECONDS = 43200
 DEFAULT_GRACE_SECONDS = 3600
+LEARN_SECONDS = 5.0
+LEARN_STEP_SECONDS = 0.02
+"""An agent that was restarted reads what its HAProxy holds before it compares with the others."""
 
 
 class Agent:
@@ -43,9 +54,14 @@ class Agent:
         self._keys = KeySlots(directories.keys, lambda _: metrics.count(names.INVALID, input="keys"))
         self._api = OperatorApi(settings.ports.agent, directories.run, self.report)
         self._master = MasterClient(proxy.master_socket)
-        self._hub = Hub(self._table, metrics, self._wake)
-        self._feeds = Feeds(directories, self._desired, self._keys, self._api, metrics, self._wake)
+        self._hub = Hub(self._table, AffinityMap(self._lifetime(), self._is_listed), metrics, self._wake)
+        self._mesh = AgentMesh(settings, self._hub, metrics)
+        self._hub.others = self._mesh.mesh
+        self._gauges = Gauges(self._hub, self._master, metrics)
+        self._feeds = Feeds(directories, self._desired, self._keys, self._present, metrics, self._wake)
         executor = Executor(self._master, proxy, metrics)
+        self._places = proxy.places
+        self._placing = Placing(self._known(), executor, Doorkeeper(), metrics, self._wake)
         traffic = Traffic(
             count=lambda: count_in_flight(self._master),
             close=lambda count: close_connections(self._master, count),
@@ -59,7 +75,9 @@ class Agent:
             stage=lambda: self._leaver.ending.stage,
             saw=self._leaver.saw,
         )
-        self._loop = Loop(inputs, proxy, self._feeds.applied_copy, executor, self._hub, metrics)
+        self._loop = Loop(
+            inputs, proxy, self._feeds.applied_copy, executor, self._hub, self._placing, metrics
+        )
 
     async def run(self) -> None:
         """Run all parts until cancelled; an error of one ends all."""
@@ -70,9 +88,12 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._feeds.run())
                 group.create_task(self._loop.run())
+                group.create_task(self._placing.run(self._places))
                 group.create_task(keep_linked(self._hub, ports, lambda: self._loop.force.workers > 0))
                 group.create_task(follow_old_workers(self._hub, lambda: max(0, self._loop.force.workers - 1)))
-                group.create_task(self._hub.expire_forever())
+                group.create_task(self._hub.expire_forever(self._lifetime))
+                group.create_task(self._gauges.run())
+                group.create_task(self._join())
                 group.create_task(renew_forever(self._hub, self._master, self._idle_seconds))
                 group.create_task(self._leaver.run())
                 if self._connection is not None:
@@ -88,7 +109,63 @@ class Agent:
         haproxy = HaproxyReport(
             self._state(), force.refilled, force.workers, force.reloads, force.reload_reasons
         )
-        return Report(self._settings.pod, force.version, force.generation, force.endpoints, haproxy)
+        return Report(
+            proxy=self._settings.pod,
+            version=force.version,
+            generation=force.generation,
+            endpoints=force.endpoints,
+            haproxy=haproxy,
+            certificate_expires=self._api.certificate_expires,
+            map=self._map_report(),
+        )
+
+    def _map_report(self) -> MapReport:
+        counts, connections = self._hub.map.counts, self._gauges.connections
+        ids = sorted({*counts.servers, *(id_ for id_, open_ in connections.items() if open_)})
+        return MapReport(
+            sessions=counts.sessions,
+            provisional=counts.provisional,
+            changes=self._hub.changes,
+            agents=self._mesh.mesh.in_step,
+            members=self._mesh.mesh.members,
+            disputed=self._gauges.disputed,
+            served=self._loop.force.served,
+            counts=tuple(
+                EndpointCount(id_, count.sessions, count.provisional, connections.get(id_, 0))
+                for id_ in ids
+                for count in (counts.servers.get(id_, Count()),)
+            ),
+        )
+
+    async def _present(self, identity: Identity) -> None:
+        await self._api.present(identity)
+        await self._mesh.present(identity)
+
+    async def _join(self) -> None:
+        """Join the other agents, once it is known here what HAProxy held while this agent was away."""
+        for _ in range(int(LEARN_SECONDS / LEARN_STEP_SECONDS)):
+            if self._hub.learnt or self._loop.force.gone:
+                break
+            await asyncio.sleep(LEARN_STEP_SECONDS)
+        await self._mesh.run()
+
+    def _known(self) -> Known:
+        hub = self._hub
+        return Known(
+            sessions=lambda: _sessions(hub) if hub.learnt else None,
+            births=lambda: hub.births,
+            proxies=lambda: self._mesh.mesh.members + 1,
+        )
+
+    def _lifetime(self) -> Lifetime:
+        desired = self._desired.current
+        idle = desired.idle_seconds if desired else DEFAULT_IDLE_SECONDS
+        absolute = desired.absolute_seconds if desired else DEFAULT_ABSOLUTE_SECONDS
+        return Lifetime(idle, absolute, time.time() - time.monotonic())
+
+    def _is_listed(self, server_id: int) -> bool:
+        desired = self._desired.current
+        return desired is not None and any(endpoint.id == server_id for endpoint in desired.endpoints)
 
     def _state(self) -> HaproxyState:
         if self._leaver.ending.stage is not Stage.SERVING:
@@ -117,3 +194,7 @@ class Agent:
             settings.name,
             lambda data: self._feeds.offer(Origin.WATCHED, data),
         )
+
+
+def _sessions(hub: Hub) -> dict[int, int]:
+    return {id_: count.sessions for id_, count in hub.map.counts.servers.items()}

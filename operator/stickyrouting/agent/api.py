@@ -3,6 +3,7 @@ kubelet.
 """
 
 import logging
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, generate_latest
 
+from stickyrouting.agent.certificate import expiry_of
 from stickyrouting.agent.keys import Identity
 from stickyrouting.agent.tls import dns_names, make_server_context
 from stickyrouting.model import names
@@ -51,29 +53,36 @@ class OperatorApi:
         self._report = report
         self._identity: Identity | None = None
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._context: ssl.SSLContext | None = None
+        self.certificate_expires = 0
+        """When the certificate in service ends, in epoch seconds; 0 while there is none."""
 
     async def present(self, identity: Identity) -> None:
         """Serve with ``identity`` from now on; connections that exist go on. Raises InvalidKeys, OSError.
 
-        An unusable identity leaves the one before in service.
+        An unusable identity leaves the one before in service. The listener stays, so that nobody is refused meanwhile.
         """
         if identity == self._identity:
             return
-        context = make_server_context(identity, self._scratch)
+        context, expires = make_server_context(identity, self._scratch), expiry_of(identity.certificate)
         if self._runner is None:
-            self._runner = await _start_runner({"/v1/state": self._state})
-        if self._site is not None:
-            await self._site.stop()
-        self._site = web.TCPSite(self._runner, None, self._port, ssl_context=context)
-        await self._site.start()
-        self._identity = identity
-        log.info("certificate in service on port=%d", self._port)
+            await self._listen(make_server_context(identity, self._scratch))
+        self._context, self._identity, self.certificate_expires = context, identity, expires
+        log.info("certificate in service on port=%d expires=%d", self._port, expires)
 
     async def close(self) -> None:
         """Stop serving."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _listen(self, context: ssl.SSLContext) -> None:
+        def hand_over(handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            """Certificate and authorities are those in service now, whatever the listener was started with."""
+            handshake.context = self._context or context
+
+        context.sni_callback = hand_over
+        self._runner = await _start_runner({"/v1/state": self._state})
+        await web.TCPSite(self._runner, None, self._port, ssl_context=context).start()
 
     async def _state(self, request: web.Request) -> web.Response:
         certificate = request.transport.get_extra_info("peercert") if request.transport else None

@@ -42,7 +42,8 @@ class StopSocket:
             writer.write(b"waiting\n")
             await writer.drain()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), BEAT_SECONDS)
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._ended.wait()
         writer.write(b"done\n")
 
 

@@ -1,14 +1,16 @@
 """Carry out plans, in order, and stop at the first failure: the next run observes and goes on from there."""
 
 import asyncio
+import itertools
 import logging
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
 from stickyrouting.agent.files import write_atomically
 from stickyrouting.agent.observe import observe
-from stickyrouting.agent.plan import ReplaceMap, Step, WorkerPlan
 from stickyrouting.agent.running import Running
+from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, places_births
 from stickyrouting.haproxy.commands import ShowServersState
 from stickyrouting.haproxy.errors import CommandRefused
 from stickyrouting.haproxy.runtime import MasterClient, RuntimeClient
@@ -41,6 +43,8 @@ class Executor:
     async def change(self, plans: tuple[WorkerPlan, ...]) -> Removal:
         """Carry out the plans of all workers, side by side."""
         done = await asyncio.gather(*(self._change_worker(plan) for plan in plans))
+        for step in itertools.chain.from_iterable(plan.steps for plan in plans):
+            self._metrics.count(names.PLACEMENTS if places_births(step) else names.COMMANDS)
         return Removal.WAITING if Removal.WAITING in done else Removal.COMPLETE
 
     async def reload(self, newest: int, reasons: tuple[str, ...]) -> None:
@@ -58,9 +62,20 @@ class Executor:
 
     async def _change_worker(self, plan: WorkerPlan) -> Removal:
         worker = self._master.worker(plan.pid)
-        for step in plan.steps:
-            await self._take(worker, step)
-        self._metrics.count(names.COMMANDS, len(plan.steps))
+        for maps, group in itertools.groupby(plan.steps, lambda step: isinstance(step, ReplaceMap)):
+            steps = list(group)
+            await (self._replace(worker, steps) if maps else self._run(worker, steps))
+        return await self._remove(worker, plan)
+
+    async def _replace(self, worker: RuntimeClient, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if isinstance(step, ReplaceMap):
+                await worker.replace_map(self._settings.map_path(step.name), step.entries)
+
+    async def _run(self, worker: RuntimeClient, steps: Iterable[Step]) -> None:
+        await worker.run_all([step for step in steps if not isinstance(step, ReplaceMap)])
+
+    async def _remove(self, worker: RuntimeClient, plan: WorkerPlan) -> Removal:
         result = Removal.COMPLETE
         for removal in plan.removals:
             try:
@@ -69,9 +84,3 @@ class Executor:
             except CommandRefused:
                 result = Removal.WAITING
         return result
-
-    async def _take(self, worker: RuntimeClient, step: Step) -> None:
-        if isinstance(step, ReplaceMap):
-            await worker.replace_map(self._settings.map_path(step.name), step.entries)
-        else:
-            await worker.run(step)

@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stickyrouting.agent.api import OperatorApi
 from stickyrouting.agent.files import WatchedPath
-from stickyrouting.agent.keys import KeySlots
+from stickyrouting.agent.keys import Identity, KeySlots
 from stickyrouting.agent.settings import Directories
 from stickyrouting.agent.sources import DesiredState, Origin
 from stickyrouting.metrics import agent as names
@@ -25,12 +24,15 @@ FILES_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Feeds:
-    """Keeps ``desired`` and ``keys`` as new as their sources; ``wake`` is called when one of them changed."""
+    """Keeps ``desired`` and ``keys`` as new as their sources; ``wake`` is called when one of them changed.
+
+    ``present`` is awaited each second with the identity to show to others; it raises InvalidKeys, OSError.
+    """
 
     directories: Directories
     desired: DesiredState
     keys: KeySlots
-    api: OperatorApi
+    present: Callable[[Identity], Awaitable[None]]
     metrics: Metrics
     wake: Callable[[], None]
     _refused: bytes = field(default=b"", repr=False)
@@ -77,7 +79,7 @@ class Feeds:
         if keyring is None or keyring.identity.certificate == self._refused:
             return
         try:
-            await self.api.present(keyring.identity)
+            await self.present(keyring.identity)
         except InvalidKeys as error:
             self._refused = keyring.identity.certificate
             self.metrics.count(names.INVALID, input="certificate")

@@ -1,39 +1,55 @@
-"""The only peer of HAProxy: hears every birth, move and touch, keeps the map, teaches it to a HAProxy that lost it.
+"""Where HAProxy, the affinity map and the other agents meet: what one says, the others hear.
 
-Law: the map is written here only, from what HAProxy reports. A link that is lost is replaced; each new one starts
-with a request for the whole table, so that nothing that happened in between stays unknown.
+Law: the only writer of the map. HAProxy is told by one task per link, so that what is told later is newer; nobody
+who tells us something waits for HAProxy.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from stickyrouting.agent.bindings import Bindings, Change
+from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry
+from stickyrouting.affinity.map import AffinityMap, Change, Lifetime, Outcome, Trust
+from stickyrouting.agent.owed import Owed
 from stickyrouting.haproxy.peer_transport import PeerConnection
-from stickyrouting.haproxy.peers import (
-    Entry,
-    Event,
-    ResyncConfirmed,
-    ResyncFinished,
-    ResyncRequested,
-    Table,
-    Updated,
-)
+from stickyrouting.haproxy.peers import Acked, Event, ResyncFinished, ResyncRequested, Table, Updated
+from stickyrouting.haproxy.peers import Entry as TableEntry
+from stickyrouting.mesh.messages import Digest
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
 from stickyrouting.render.haproxy_names import SESSIONS
 
 log = logging.getLogger(__name__)
 
-SLICE = 500
-"""Entries encoded without a pause: about a millisecond."""
+PORTION = 250
+"""Entries handled without a pause: one to two milliseconds."""
 SLACK = 50
-"""Entries by which the two may differ while births, expiries and reports are under way."""
-EXPIRY_PORTION = 1000
-EXPIRY_SECONDS = 5.0
+"""Entries by which two copies may differ while births, expiries and reports are under way."""
+EXPIRY_SECONDS = 1.0
+
+
+class Others(Protocol):
+    """The other agents, as the hub sees them."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether all that they know is known here."""
+
+    def broadcast(self, entries: Sequence[Entry]) -> None:
+        """Tell all of them; never blocks."""
+
+
+class Alone:
+    """No other agents."""
+
+    joined = True
+
+    def broadcast(self, entries: Sequence[Entry]) -> None:
+        """Nobody hears it."""
 
 
 @dataclass(slots=True)
@@ -41,132 +57,277 @@ class Hub:
     """Serves one link to HAProxy at a time; ``wake`` is called when the loop may have something to do.
 
     ``learnt``: HAProxy has told all it knew at least once, so that the map misses nothing that it could know.
+    ``births`` and ``changes`` count what was ever noted, on whichever proxy.
     """
 
     table: Callable[[], Table | None]
+    map: AffinityMap
     metrics: Metrics
     wake: Callable[[], None]
-    clock: Callable[[], float] = time.monotonic
-    bindings: Bindings = field(default_factory=Bindings)
+    now: Callable[[], float] = time.monotonic
+    others: Others = field(default_factory=Alone)
     learnt: bool = False
+    births: int = 0
+    changes: int = 0
+    asked: float = 0.0
+    resync_seconds: float = 0.0
+    _owed: Owed = field(default_factory=Owed)
+    _told: asyncio.Event = field(default_factory=asyncio.Event)
+    _relay: dict[bytes, None] = field(default_factory=dict)
     _link: PeerConnection | None = None
-    _taught: PeerConnection | None = None
+    _supplied: PeerConnection | None = None
 
     @property
     def linked(self) -> bool:
         """Whether a HAProxy is connected."""
         return self._link is not None
 
+    @property
+    def settled(self) -> bool:
+        """Whether HAProxy holds our map, but for what is on its way: only then can its table be compared with it."""
+        return self.learnt and self.others.joined and not self._owed.whole
+
     async def serve(self, link: PeerConnection) -> None:
         """Serve ``link`` until it is lost; it takes the place of the one before."""
         before, self._link = self._link, link
         if before is not None:
+            self._owed.link_lost()
             await before.close()
         log.info("haproxy connected as a peer")
-        teaching: set[asyncio.Task[None]] = set()
+        self._told.set()
+        telling = asyncio.create_task(self._tell_forever(link))
         try:
-            await link.request_resync()
+            await self.ask_again()
             async for event in link:
-                if isinstance(event, ResyncRequested):
-                    # Beside the reading: HAProxy goes on reporting while it is taught.
-                    teaching.add(asyncio.create_task(self._teach(link)))
-                else:
-                    self._handle(event)
+                self._handle(event)
         except OSError as error:
             log.info("peer link failed: %s", error)
         finally:
-            for task in teaching:
-                task.cancel()
+            telling.cancel()
             await self._drop(link)
 
     async def ask_again(self) -> None:
         """Ask HAProxy for its whole table: births on a worker that a reload left behind reach only its successor."""
         if self._link is not None:
+            self.asked = self.now()
             with contextlib.suppress(OSError):
                 await self._link.request_resync()
 
-    async def taught(self, entries: int) -> bool:
-        """Return whether a HAProxy with ``entries`` in its table knows the map; if not, teach it, once per link.
+    def supplied(self, entries: int) -> bool:
+        """Return whether a HAProxy with ``entries`` in its table knows the map; if not, have it taught, once per link.
 
         It normally asks by itself; one that gave up waiting for its peer does not.
         """
-        link = self._link
-        if link is None:
+        if self._link is None or not self.learnt or not self.others.joined or self._owed.whole:
+            self._told.set()
             return False
-        if self._taught is link or entries + SLACK >= self.bindings.size:
+        if self._supplied is self._link or entries + SLACK >= self.map.counts.entries:
             return True
-        await self._teach(link)
+        self.teach_again()
         return False
 
-    async def renew(self, keys: Iterable[str], idle: float, below: float) -> int:
-        """Prolong the sessions ``keys``, in use right now, to ``idle`` seconds if less than ``below`` are left."""
-        now = self.clock()
-        entries = []
-        for key in keys:
-            found = self.bindings.get(key.encode(), now)
-            if found and found[1] < below:
-                entries.append(Entry(key, found[0], int(idle * 1000)))
-                self.bindings.put(key.encode(), found[0], idle, now)
-        table = self.table()
-        if entries and table is not None and self._link is not None:
-            await self._link.push(table, entries)
-        return len(entries)
+    def teach_again(self) -> None:
+        """Have HAProxy taught the whole map."""
+        self._owed.owe_all()
+        self._told.set()
 
-    async def expire_forever(self) -> None:
-        """Drop expired bindings, in portions."""
+    def touch(self, keys: Iterable[bytes], idle: float, below: float) -> int:
+        """Prolong sessions that are in use right now to ``idle`` seconds if less than ``below`` are left."""
+        now, touched = self.now(), 0
+        for key in keys:
+            entry = self.map.entry(key, now)
+            if entry is None or entry.remaining_ms >= below * 1000 or not self.map.touch(key, idle, now):
+                continue
+            self._owed.owe(key)
+            self._tell_others(key)
+            touched += 1
+        self._told.set()
+        return touched
+
+    @property
+    def size(self) -> int:
+        """The number of entries of the map."""
+        return self.map.counts.entries
+
+    def clock(self) -> int:
+        """Return the Lamport time."""
+        return self.map.clock
+
+    def saw_clock(self, clock: int) -> None:
+        """Note another agent's Lamport time."""
+        self.map.clock = max(self.map.clock, clock)
+
+    async def merge(self, entries: Sequence[Entry]) -> None:
+        """Take what another agent tells; the mesh yields between two frames."""
+        for start in range(0, len(entries), PORTION):
+            now = self.now()
+            for entry in entries[start : start + PORTION]:
+                outcome = self.map.merge(entry, now)
+                self._count(outcome.change)
+                self._merged(entry.key, outcome)
+            self._told.set()
+            await asyncio.sleep(0)
+
+    async def digest(self, buckets: int, cut_ms: int) -> Sequence[int]:
+        """Return a sum for each bucket of the map, without what expires within ``cut_ms``."""
+        sums = [0] * buckets
+        for _ in self.map.digest(sums, cut_ms / 1000, self.now):
+            await asyncio.sleep(0)
+        return sums
+
+    async def differing(self, theirs: Digest) -> AsyncIterator[Sequence[Entry]]:
+        """Yield the entries of all buckets whose sum is not that of another agent."""
+        ours = await self.digest(len(theirs.sums), theirs.cut_ms)
+        differs = [mine != other for mine, other in zip(ours, theirs.sums, strict=True)]
+        mask = len(differs) - 1
+        for entries in self.map.entries(lambda checksum: differs[checksum & mask], self.now):
+            if entries:
+                yield entries
+            await asyncio.sleep(0)
+
+    def changed(self) -> None:
+        """Note that links to other agents came or went, or came in step."""
+        self._told.set()
+        self.wake()
+
+    async def expire_forever(self, lifetime: Callable[[], Lifetime]) -> None:
+        """Let go of expired sessions, in portions, and publish the counts; ``lifetime`` is read anew each time."""
         while True:
-            await self._expire()
+            self.map.lifetime = lifetime()
+            looked = PORTION
+            while looked:
+                looked = self.map.expire(self.now(), PORTION)
+                await asyncio.sleep(0)
             self._publish()
             await asyncio.sleep(EXPIRY_SECONDS)
-
-    async def _expire(self) -> None:
-        more = 1
-        while more:
-            more = self.bindings.expire(self.clock(), EXPIRY_PORTION)
-            await asyncio.sleep(0)
 
     async def _drop(self, link: PeerConnection) -> None:
         await link.close()
         if self._link is link:
             self._link = None
+            self._owed.link_lost()
             log.info("peer link ended: %s", link.failure or "closed")
         self.wake()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Updated):
             self._note(event)
+        elif isinstance(event, Acked):
+            self._acknowledged(event)
+        elif isinstance(event, ResyncRequested):
+            self.teach_again()
         elif isinstance(event, ResyncFinished):
-            if not self.learnt:
-                log.info("map learnt from haproxy, bindings=%d", self.bindings.size)
-            self.learnt = True
-            self._publish()
-            self.wake()
-        elif isinstance(event, ResyncConfirmed):
+            self._finish_learning()
+
+    def _acknowledged(self, event: Acked) -> None:
+        if event.table != SESSIONS:
+            return
+        whole = self._owed.whole
+        self._owed.acknowledged(event.sequence)
+        if whole and not self._owed.whole:
             self.wake()
 
-    def _publish(self) -> None:
-        totals = self.bindings.totals()
-        self.metrics.set(names.SESSIONS, totals.confirmed)
-        self.metrics.set(names.NEWBORN, totals.newborn)
+    def _finish_learning(self) -> None:
+        self.resync_seconds = self.now() - self.asked
+        if not self.learnt:
+            log.info("map learnt from haproxy, bindings=%d", self.map.counts.entries)
+        self.learnt = True
+        self._publish()
+        self.wake()
 
     def _note(self, event: Updated) -> None:
+        """Take HAProxy's word for what it is worth: nothing that it may not have heard of yet is its own doing."""
         if event.table.name != SESSIONS:
             return
+        key = event.key.encode()
+        trust = Trust.LEARN if not self.learnt else Trust.TOUCH if self._owed.covers(key) else Trust.CHANGE
         expire = event.table.expire_ms if event.expire_ms is None else event.expire_ms
-        change = self.bindings.put(event.key.encode(), event.value, expire / 1000, self.clock())
-        if self.learnt and change not in (Change.TOUCH, Change.NOTHING):
-            self.metrics.count(names.CHANGES, change=change.value)
+        outcome = self.map.report((key, event.value, expire), trust, self.now())
+        self._count(outcome.change)
+        if self.learnt and outcome.change not in (Change.TOUCH, Change.NOTHING):
+            self.metrics.count(names.CHANGES, change=outcome.change.value)
+        self._merged(key, outcome)
+        if outcome.push:
+            self._told.set()
 
-    async def _teach(self, link: PeerConnection) -> None:
-        table, size = self.table(), self.bindings.size
+    def _merged(self, key: bytes, outcome: Outcome) -> None:
+        if outcome.push:
+            self._owed.owe(key)
+        if outcome.moved:
+            self._owed.look_once(key)
+        if outcome.relay:
+            self._tell_others(key)
+
+    def _count(self, change: Change) -> None:
+        self.births += change is Change.BIRTH
+        self.changes += change not in (Change.TOUCH, Change.NOTHING)
+
+    def _tell_others(self, key: bytes) -> None:
+        """Tell the other agents what all events that came together changed, in one go."""
+        if not self._relay:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._relay[key] = None
+
+    def _flush(self) -> None:
+        now = self.now()
+        entries = [entry for key in self._relay if (entry := self.map.entry(key, now)) is not None]
+        self._relay.clear()
+        self.others.broadcast(entries)
+
+    def _publish(self) -> None:
+        counts = self.map.counts
+        self.metrics.set(names.SESSIONS, counts.sessions)
+        self.metrics.set(names.PROVISIONAL, counts.provisional)
+        if self.map.expired:
+            self.metrics.count(names.CHANGES, self.map.expired, change="expiry")
+            self.changes += self.map.expired
+            self.map.expired = 0
+
+    async def _tell_forever(self, link: PeerConnection) -> None:
         with contextlib.suppress(OSError):
-            await link.teach([(table, self._snapshot())] if table is not None else [])
-            self._taught = link
-            self.metrics.count(names.REFILLS)
-            log.info("map taught to haproxy, bindings=%d", size)
+            while True:
+                await self._told.wait()
+                self._told.clear()
+                while self._owed.waits and self.others.joined and (table := self.table()) is not None:
+                    if self._owed.whole_waits:
+                        await self._teach(link, table)
+                    else:
+                        await self._tell(link, table)
 
-    def _snapshot(self) -> Iterator[Entry]:
-        now = self.clock()
-        for entries in self.bindings.slices(now, SLICE):
-            for key, value, remaining in entries:
-                yield Entry(key.decode(), value, int(remaining * 1000))
+    async def _tell(self, link: PeerConnection, table: Table) -> None:
+        now = self.now()
+        entries = [
+            (key, _marked(entry) if look else _as_told(entry))
+            for key, look in self._owed.take(PORTION)
+            if (entry := self.map.entry(key, now)) is not None
+        ]
+        # Noted before the first byte is out: an answer can't come before the question.
+        first = link.next_sequence
+        self._owed.sent((key for key, _ in entries), range(first, first + len(entries)))
+        await link.push(table, [entry for _, entry in entries])
+        await asyncio.sleep(0)
+
+    async def _teach(self, link: PeerConnection, table: Table) -> None:
+        size = self.map.counts.entries
+        self._owed.begin_whole()
+        last = await link.teach([(table, self._snapshot())])
+        self._owed.end_whole(last)
+        self._supplied = link
+        self.metrics.count(names.REFILLS)
+        log.info("map taught to haproxy, bindings=%d", size)
+        self.wake()
+
+    def _snapshot(self) -> Iterator[TableEntry]:
+        for entries in self.map.entries(lambda _: True, self.now):
+            for entry in entries:
+                yield _as_told(entry)
+
+
+def _as_told(entry: Entry) -> TableEntry:
+    return TableEntry(entry.key.decode(), entry.value, entry.remaining_ms)
+
+
+def _marked(entry: Entry) -> TableEntry:
+    """Return a moved session's entry: its next request looks once, tells the application and renews the cookie."""
+    value = entry.value if entry.value >= ENDED else entry.value | NEWBORN
+    return TableEntry(entry.key.decode(), value, entry.remaining_ms)

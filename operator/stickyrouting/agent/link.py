@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 DIAL_SECONDS = 0.5
 RESYNC_SECONDS = 2.0
+RESYNC_SHARE = 10
+"""A whole table is asked for no more often than a tenth of the time that it takes to tell."""
 LONG_RESYNC_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 60.0
 """Births on an old worker come over connections it had: they last no longer than HAProxy's keep-alive timeout."""
@@ -34,14 +36,17 @@ async def keep_linked(hub: Hub, ports: Ports, is_running: Callable[[], bool]) ->
 
 async def follow_old_workers(hub: Hub, old_workers: Callable[[], int]) -> None:
     """Ask for the whole table again while workers of before a reload serve, and once after the last has ended."""
-    since, due = 0.0, False
+    since = asked = 0.0
+    due = False
     while True:
-        if old_workers():
-            since += RESYNC_SECONDS
-            due = True
-            if since <= KEEP_ALIVE_SECONDS or since % LONG_RESYNC_SECONDS < RESYNC_SECONDS:
-                await hub.ask_again()
-        elif due:
-            since, due = 0.0, False
-            await hub.ask_again()
         await asyncio.sleep(RESYNC_SECONDS)
+        if not old_workers():
+            if due:
+                await hub.ask_again()
+            since, due = 0.0, False
+            continue
+        since, asked, due = since + RESYNC_SECONDS, asked + RESYNC_SECONDS, True
+        pause = LONG_RESYNC_SECONDS if since > KEEP_ALIVE_SECONDS else RESYNC_SECONDS
+        if asked >= max(pause, RESYNC_SHARE * hub.resync_seconds):
+            asked = 0.0
+            await hub.ask_again()

@@ -15,9 +15,11 @@ from stickyrouting.agent.execute import Executor, Removal
 from stickyrouting.agent.files import write_if_changed
 from stickyrouting.agent.hub import Hub
 from stickyrouting.agent.keys import Keyring
-from stickyrouting.agent.plan import WorkerPlan, make_plan, make_ready
+from stickyrouting.agent.placing import Placing
+from stickyrouting.agent.plan import make_plan, make_ready
 from stickyrouting.agent.running import Running
 from stickyrouting.agent.start_files import StartFiles
+from stickyrouting.agent.steps import WorkerPlan
 from stickyrouting.agent.target import Target, make_target
 from stickyrouting.haproxy.errors import ReloadFailed
 from stickyrouting.metrics import agent as names
@@ -53,7 +55,8 @@ class Inputs:
 class InForce:
     """What the last run found and reached; ``version`` is in force in every worker, 0 until one is.
 
-    ``closed``: no worker accepts connections any more; ``gone``: none answers.
+    ``served``: HAProxy was ready at least once. ``closed``: no worker accepts connections any more; ``gone``: none
+    answers.
     """
 
     version: int = 0
@@ -61,6 +64,7 @@ class InForce:
     generation: int = 0
     configured: bool = False
     ready: bool = False
+    served: bool = False
     refilled: bool = False
     closed: bool = False
     gone: bool = False
@@ -78,6 +82,7 @@ class Loop:
     applied_copy: Path
     executor: Executor
     hub: Hub
+    placing: Placing
     metrics: Metrics
     force: InForce = field(default_factory=InForce)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,7 +104,10 @@ class Loop:
             self._woken.clear()
             pace = await self.step()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pace.value)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with a wake, and
+                # the agent outlives its SIGTERM.
+                async with asyncio.timeout(pace.value):
+                    await self._woken.wait()
 
     async def step(self) -> Pace:
         """Run once; a failure is said once, counted, and repaired by a later run."""
@@ -115,11 +123,17 @@ class Loop:
         if desired is None or keyring is None:
             what = "desired state" if desired is None else "keys"
             return self._wait(f"waiting for {what}: nothing usable is mounted yet", Pace.FAILED)
+        async with self.placing.lock:
+            return await self._bring(desired, keyring)
+
+    async def _bring(self, desired: Desired, keyring: Keyring) -> Pace:
+        self.placing.forget()
         running = await self.executor.observe()
         self._note(running)
         if running is not None:
             self.inputs.saw(running.newest.age)
-        target = make_target(desired, keyring.keys, self.inputs.stage())
+        placed = self.placing.evaluate(desired, running)
+        target = make_target(desired, keyring.keys, self.inputs.stage(), placed)
         self.files.keep(target, running)
         self.force.configured = True
         await self._keep_copy(desired)
@@ -140,6 +154,7 @@ class Loop:
     async def _drive(self, target: Target, running: Running, generation: int) -> Pace:
         plan = make_plan(target, running, self.settings)
         removal = await self._change(plan.workers)
+        self.placing.reached(target, running)
         # Before the reload: one that is refused or has to wait must not keep a proxy out of service that can serve.
         ready = await self._make_ready(running)
         if plan.reload:
@@ -156,6 +171,7 @@ class Loop:
         return self._wait("", Pace.QUIET)
 
     async def _reload(self, target: Target, running: Running, reasons: tuple[str, ...]) -> Pace:
+        self.placing.forget()
         self.files.write(target)
         try:
             await self.executor.reload(running.newest.pid, reasons)
@@ -178,11 +194,12 @@ class Loop:
         """Tell HAProxy that it is ready once agent and HAProxy know the same; a ready one stays ready."""
         newest = running.newest
         if not newest.ready:
-            if not (newest.refilled and self.hub.learnt and await self.hub.taught(newest.sessions)):
+            if not (newest.refilled and self.hub.supplied(newest.sessions)):
                 return False
             await self.executor.change((make_ready(newest),))
-            log.info("haproxy is ready, worker=%d bindings=%d", newest.pid, self.hub.bindings.size)
+            log.info("haproxy is ready, worker=%d bindings=%d", newest.pid, self.hub.map.counts.entries)
         self.force.ready = self.hub.learnt
+        self.force.served = True
         self.metrics.set(names.READY, float(self.force.ready))
         return self.force.ready
 

@@ -9,6 +9,7 @@ from stickyrouting.haproxy.commands import (
     ShowProc,
     ShowServersState,
     ShowStat,
+    ShowTable,
     ShowTableKey,
     ShowTableUsed,
     Worker,
@@ -16,7 +17,7 @@ from stickyrouting.haproxy.commands import (
 from stickyrouting.haproxy.errors import AnswerUnreadable, CommandRefused
 from stickyrouting.haproxy.runtime import MasterClient, RuntimeClient
 from stickyrouting.model.errors import Unreachable
-from stickyrouting.render.haproxy_names import APP, CONTROL, READY_KEY, SESSIONS, TRAFFIC, server_name
+from stickyrouting.render.haproxy_names import APP, CONTROL, IDS, READY_KEY, SESSIONS, TRAFFIC, server_name
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapEntry, MapName
 
@@ -43,6 +44,7 @@ async def _observe_newest(master: MasterClient, process: Worker, settings: Proxy
         pid=process.pid,
         servers=await _servers(worker),
         maps=await _maps(worker, settings),
+        known=await _known(worker),
         ready=ready is not None and ready.value == 1,
         refilled=peers.refilled,
         accepts=await _accepts(worker),
@@ -59,6 +61,7 @@ async def _observe_old(master: MasterClient, pid: int, settings: ProxySettings) 
             pid=pid,
             servers=await _servers(worker),
             maps=await _maps(worker, settings),
+            known=await _known(worker),
             accepts=False,
         )
     except Unreachable:
@@ -71,6 +74,10 @@ async def _maps(worker: RuntimeClient, settings: ProxySettings) -> dict[MapName,
     except CommandRefused:
         # Not what HAProxy said: an answer about a map of keys is not for the log.
         raise AnswerUnreadable("haproxy does not list its maps") from None
+
+
+async def _known(worker: RuntimeClient) -> frozenset[int]:
+    return frozenset(int(entry.key) for entry in await worker.run(ShowTable(IDS)))
 
 
 async def _servers(worker: RuntimeClient) -> dict[int, Server]:

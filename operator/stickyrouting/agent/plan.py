@@ -2,10 +2,13 @@
 
 Order within a worker, as a list:
 
-1. keys, before the name of the key that signs; 2. hints, before the server whose cookies carry them (else every
-answer takes the slow path); 3. servers that come; 4. weights; 5. servers that go (out of service at once, deleted
-when nothing is in flight there); 6. hints of servers that are gone, once they are; 7. the frontend, at the end;
-8. readiness, last of all.
+1. keys, before the name of the key that signs; 2. hints, before the server whose cookies carry them; an endpoint
+that goes is no longer listed from here on; 3. the slots of births; 4. weights that fall; 5. servers that go (out of
+service at once, deleted when nothing is in flight there), unless nobody who stays serves: then after 7; 6. servers
+that come; 7. weights that rise; 8. what the worker remembers of servers that are gone; 9. the frontend, at the end;
+10. readiness, last of all.
+
+Servers that go and weights that fall come before servers that come: of many changes, the drains are in force first.
 
 Invariant: running a plan twice, or a part of it, and planning again leads to the same state.
 """
@@ -13,55 +16,33 @@ Invariant: running a plan twice, or a part of it, and planning again leads to th
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
 
+from stickyrouting.agent.births import old_slots, slot_steps, weight_steps
 from stickyrouting.agent.ending import Stage
 from stickyrouting.agent.running import Running, Server, WorkerState
+from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, differs
 from stickyrouting.agent.target import STARTED_WITH, Target
-from stickyrouting.haproxy.command import Command
 from stickyrouting.haproxy.commands import (
     AddServer,
+    ClearTableKey,
     DelServer,
     DisableFrontend,
     EnableHealth,
     EnableServer,
     ServerState,
     SetAddress,
-    SetHealthUp,
     SetMap,
     SetState,
     SetTable,
-    SetWeight,
 )
 from stickyrouting.model.desired import Endpoint
-from stickyrouting.planner.reload import reload_reasons
-from stickyrouting.render.haproxy_names import CONTROL, READY_KEY, TRAFFIC
+from stickyrouting.planner.reload import UNKNOWN_START, reload_reasons
+from stickyrouting.render.haproxy_names import CONTROL, IDS, READY_KEY, TRAFFIC
 from stickyrouting.render.haproxy_settings import ProxySettings
-from stickyrouting.render.maps import MapEntry, MapName
+from stickyrouting.render.maps import MapName
 
 MAX_OLD_WORKERS = 1
 """A reload waits while more workers than this are left behind by earlier ones."""
-UNKNOWN_START = "HAProxy was not started from this agent's files"
-
-
-@dataclass(frozen=True, slots=True)
-class ReplaceMap:
-    """Replace the whole content of a map at once."""
-
-    name: MapName
-    entries: tuple[MapEntry, ...]
-
-
-Step = Command[Any] | ReplaceMap
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPlan:
-    """What to do in one worker; ``removals`` may be refused while something is in flight, and are tried again."""
-
-    pid: int
-    steps: tuple[Step, ...]
-    removals: tuple[DelServer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +89,45 @@ def _gate(target: Target, running: Running) -> str:
 
 
 def _plan_old(target: Target, worker: WorkerState, settings: ProxySettings) -> WorkerPlan:
-    """Only maps: a worker that was told to stop refuses every command about a server ("Proxy is disabled", 3.0.11).
-
-    It answers one more request on each connection that was open, at most.
-    """
-    return WorkerPlan(worker.pid, (*_key_steps(target, worker, settings), *_hint_steps(target, worker)))
+    """Only maps and tables: a worker that was told to stop refuses every command about a server (3.0.11)."""
+    steps = (
+        *_key_steps(target, worker, settings),
+        *_hint_steps(target, worker),
+        *slot_steps(worker, old_slots(target.placed, worker)),
+        *_forget_steps(target, worker),
+    )
+    return WorkerPlan(worker.pid, steps)
 
 
 def _plan_newest(target: Target, worker: WorkerState, settings: ProxySettings) -> WorkerPlan:
     steps = (
         *_key_steps(target, worker, settings),
         *_hint_steps(target, worker),
-        *_birth_steps(target, worker),
-        *_weight_steps(target, worker),
-        *_leave_steps(target, worker),
+        *slot_steps(worker, target.maps[MapName.BIRTHS]),
+        *_server_steps(target, worker),
+        *_forget_steps(target, worker),
         *_close_steps(target, worker),
     )
     return WorkerPlan(worker.pid, steps, tuple(DelServer(id_) for id_ in _leaving(target, worker)))
 
 
+def _server_steps(target: Target, worker: WorkerState) -> tuple[Step, ...]:
+    falls, rises = weight_steps(target.weights, worker.servers)
+    down = (*falls, *_leave_steps(target, worker))
+    up = (*_come_steps(target, worker), *rises)
+    return (*down, *up) if _somebody_stays(target, worker) else (*up, *down)
+
+
+def _somebody_stays(target: Target, worker: WorkerState) -> bool:
+    """Whether a server that takes births now goes on taking them."""
+    return any(
+        weight and id_ in worker.servers and worker.servers[id_].weight and not worker.servers[id_].maint
+        for id_, weight in target.weights
+    )
+
+
 def _key_steps(target: Target, worker: WorkerState, settings: ProxySettings) -> Iterator[Step]:
-    if _differs(target.maps[MapName.KEYS], worker.maps[MapName.KEYS]):
+    if differs(target.maps[MapName.KEYS], worker.maps[MapName.KEYS]):
         yield ReplaceMap(MapName.KEYS, target.maps[MapName.KEYS])
     state = dict(worker.maps[MapName.STATE])
     for key, value in target.maps[MapName.STATE]:
@@ -137,17 +136,12 @@ def _key_steps(target: Target, worker: WorkerState, settings: ProxySettings) -> 
 
 
 def _hint_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
-    """Hints of the target, and those of servers that are still in this worker, whatever they wait for."""
-    staying = {str(id_) for id_ in _leaving(target, worker)}
-    for name, id_of in ((MapName.HINT2ID, _value), (MapName.ID2HINT, _key)):
-        wanted = target.maps[name]
-        known = {id_of(entry) for entry in wanted}
-        kept = tuple(e for e in worker.maps[name] if id_of(e) in staying and id_of(e) not in known)
-        if _differs(wanted + kept, worker.maps[name]):
-            yield ReplaceMap(name, wanted + kept)
+    for name in (MapName.HINT2ID, MapName.ID2HINT):
+        if differs(target.maps[name], worker.maps[name]):
+            yield ReplaceMap(name, target.maps[name])
 
 
-def _birth_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
+def _come_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
     weights = dict(target.weights)
     for endpoint in target.desired.endpoints:
         server = worker.servers.get(endpoint.id)
@@ -170,17 +164,6 @@ def _birth_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
             yield EnableServer(endpoint.id)
 
 
-def _weight_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
-    for id_, weight in target.weights:
-        server = worker.servers.get(id_)
-        if server is None or server.weight == weight:
-            continue
-        yield SetWeight(id_, weight)
-        if weight and not server.weight:
-            # The kubelet has just found it well: births need not wait for this proxy's own next check.
-            yield SetHealthUp(id_)
-
-
 def _leave_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
     for id_ in _leaving(target, worker):
         if not worker.servers[id_].maint:
@@ -193,6 +176,12 @@ def _leaving(target: Target, worker: WorkerState) -> tuple[int, ...]:
     return tuple(id_ for id_ in worker.servers if id_ not in staying)
 
 
+def _forget_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
+    """What an answer of a server that goes may have put back is seen, and forgotten, by a later run."""
+    listed = {endpoint.id for endpoint in target.desired.endpoints}
+    return (ClearTableKey(IDS, str(id_)) for id_ in sorted(worker.known - listed))
+
+
 def _same_place(server: Server, endpoint: Endpoint) -> bool:
     return server.port == endpoint.port and ip_address(server.address) == ip_address(endpoint.address)
 
@@ -200,15 +189,3 @@ def _same_place(server: Server, endpoint: Endpoint) -> bool:
 def _close_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
     if target.stage in (Stage.CLOSING, Stage.DONE) and worker.accepts:
         yield DisableFrontend(TRAFFIC)
-
-
-def _differs(wanted: tuple[MapEntry, ...], found: tuple[MapEntry, ...]) -> bool:
-    return sorted(wanted) != sorted(found)
-
-
-def _key(entry: MapEntry) -> str:
-    return entry[0]
-
-
-def _value(entry: MapEntry) -> str:
-    return entry[1]

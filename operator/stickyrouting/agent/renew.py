@@ -23,12 +23,12 @@ async def renew_forever(hub: Hub, master: MasterClient, idle_seconds: Callable[[
         idle = idle_seconds()
         touch = min(MAX_TOUCH_SECONDS, idle / IDLE_SHARE)
         await asyncio.sleep(touch / 2)
-        if not hub.linked or not hub.bindings.size:
+        if not hub.linked or not hub.map.counts.entries:
             continue
         try:
             answers = await master.every_worker(ShowInFlight(LIVE))
         except StickyError as error:
             log.warning("can't see which sessions are in flight: %s", error)
             continue
-        keys = {entry.key for entries in answers.values() for entry in entries}
-        await hub.renew(keys, idle, idle - touch)
+        keys = {entry.key.encode() for entries in answers.values() for entry in entries}
+        hub.touch(keys, idle, idle - touch)

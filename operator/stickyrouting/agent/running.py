@@ -1,7 +1,7 @@
 """What HAProxy is now: its workers as they answered. Frozen values, nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stickyrouting.agent.target import Maps, started_with
 from stickyrouting.model.desired import Desired
@@ -20,13 +20,15 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """One worker; ``ready``, ``refilled``, ``sessions`` (entries of its table) and ``age`` (seconds) matter in the
-    newest only.
+    """One worker; ``known`` are the ids of servers that it finds without a search.
+
+    ``ready``, ``refilled``, ``sessions`` (entries of its table) and ``age`` (seconds) matter in the newest only.
     """
 
     pid: int
     servers: Mapping[int, Server]
     maps: Maps = field(repr=False)
+    known: frozenset[int] = frozenset()
     ready: bool = True
     refilled: bool = True
     accepts: bool = True
@@ -45,6 +47,10 @@ class Running:
 
     newest: WorkerState
     old: tuple[WorkerState, ...] = ()
+
+    def with_servers(self, servers: Mapping[int, Server]) -> "Running":
+        """Return the workers as they are once the newest has these servers."""
+        return replace(self, newest=replace(self.newest, servers=servers))
 
     @property
     def workers(self) -> tuple[WorkerState, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stickyrouting.mesh.messages import Address, parse_address
 from stickyrouting.model import names
 from stickyrouting.model.errors import StickyError
 from stickyrouting.render.haproxy_settings import ProxySettings, both_families
@@ -39,18 +40,25 @@ class Ports:
     metrics: int
     haproxy_peer: int
     agent_peer: int
+    mesh: int
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The agent's settings; ``stop_delay`` is in seconds."""
+    """The agent's settings; ``stop_delay`` is in seconds.
+
+    ``address`` is the pod's IP address, empty if it is not told; ``peers`` are the other agents, ``None`` if DNS is to
+    be asked for them.
+    """
 
     pod: str
     namespace: str
     name: str
+    address: str
     stop_delay: float
     directories: Directories
     ports: Ports
+    peers: tuple[Address, ...] | None = None
 
 
 def parse_settings(environ: Mapping[str, str]) -> Settings:
@@ -59,6 +67,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         pod=_required(environ, "POD_NAME"),
         namespace=_required(environ, "POD_NAMESPACE"),
         name=_required(environ, "STICKY_NAME"),
+        address=environ.get("POD_IP", ""),
         stop_delay=_number(environ, "STOP_DELAY_SECONDS", DEFAULT_STOP_DELAY),
         directories=Directories(
             run=Path(environ.get("STICKY_RUN_DIR", "/run/sticky")),
@@ -73,7 +82,9 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
             metrics=_port(environ, "STICKY_METRICS_PORT", names.PORT_AGENT_METRICS),
             haproxy_peer=_port(environ, "STICKY_HAPROXY_PEER_PORT", 10000),
             agent_peer=_port(environ, "STICKY_AGENT_PEER_PORT", 10001),
+            mesh=_port(environ, "STICKY_MESH_PORT", names.PORT_MESH),
         ),
+        peers=_peers(environ, "STICKY_PEERS"),
     )
 
 
@@ -125,3 +136,15 @@ def _port(environ: Mapping[str, str], variable: str, default: int) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise InvalidSettings(f"environment variable {variable} is {text!r}: give a TCP port, 1 to 65535")
     return int(text)
+
+
+def _peers(environ: Mapping[str, str], variable: str) -> tuple[Address, ...] | None:
+    text = environ.get(variable)
+    if text is None:
+        return None
+    try:
+        return tuple(parse_address(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise InvalidSettings(
+            f"environment variable {variable}: {error}; give a comma list of host:port, IPv6 in brackets"
+        ) from None

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from stickyrouting.agent.ending import Stage
-from stickyrouting.model.desired import Desired, decode_desired, encode_desired
+from stickyrouting.model.desired import Desired, Placement, decode_desired, encode_desired
 from stickyrouting.model.errors import InvalidDesired
 from stickyrouting.model.keys import KeySet
-from stickyrouting.planner.placement import Weights, weights
+from stickyrouting.planner.placement import Load, Placed, Weights, place
+from stickyrouting.planner.reload import balance_of
 from stickyrouting.render.haproxy_cfg import render_config
 from stickyrouting.render.haproxy_settings import ProxySettings
-from stickyrouting.render.maps import MapEntry, MapName, Serving, map_text, render_maps
+from stickyrouting.render.maps import Gate, MapEntry, MapName, Serving, map_text, render_births, render_maps
 
 STARTED_WITH = "started"
 
@@ -27,18 +28,35 @@ Maps = Mapping[MapName, tuple[MapEntry, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The state to reach: desired endpoints with their weights for births, the maps, and how far the end has come."""
+    """The state to reach: desired endpoints, where births go, the maps, and how far the end has come."""
 
     desired: Desired
-    weights: Weights
+    placed: Placed
     maps: Maps = field(repr=False)
     stage: Stage
 
+    @property
+    def weights(self) -> Weights:
+        """The weight of each endpoint's server."""
+        return self.placed.weights
 
-def make_target(desired: Desired, keys: KeySet, stage: Stage) -> Target:
-    """Derive the target; raises InvalidDesired, InvalidKeys."""
+
+def make_target(desired: Desired, keys: KeySet, stage: Stage, placed: Placed | None = None) -> Target:
+    """Derive the target; without ``placed`` nothing is known of any session. Raises InvalidDesired, InvalidKeys."""
     serving = Serving.OPEN if stage is Stage.SERVING else Serving.STOPPING
-    return Target(desired, weights(desired.endpoints), render_maps(desired, keys, serving), stage)
+    placed = placed or place(desired.endpoints, desired.placement, Load())
+    maps = {**render_maps(desired, keys, serving), MapName.BIRTHS: births_map(placed)}
+    return Target(desired, placed, maps, stage)
+
+
+def births_map(placed: Placed) -> tuple[MapEntry, ...]:
+    """Return the content of ``births.map`` for the newest worker, and for one that starts."""
+    return render_births(placed.slots, gate_of(placed))
+
+
+def gate_of(placed: Placed) -> Gate:
+    """Return whether births ask for a place first."""
+    return Gate.GATED if placed.gated else Gate.OPEN
 
 
 def render_files(target: Target, settings: ProxySettings) -> dict[str, str]:
@@ -58,17 +76,22 @@ def render_files(target: Target, settings: ProxySettings) -> dict[str, str]:
 
 
 def with_settings(target: Target, old: Desired) -> Target:
-    """Return ``target`` with its endpoints and keys, but under the settings of ``old``."""
-    new = target.desired
+    """Return ``target`` with its endpoints, limits and keys, but under the settings of ``old``."""
+    new, algorithm = target.desired, old.placement.algorithm
     desired = msgspec.structs.replace(
-        old, version=new.version, endpoints=new.endpoints, highest_id=new.highest_id
+        old,
+        version=new.version,
+        endpoints=new.endpoints,
+        highest_id=new.highest_id,
+        placement=msgspec.structs.replace(new.placement, algorithm=algorithm),
     )
     return replace(target, desired=desired)
 
 
 def settings_of(desired: Desired) -> Desired:
     """Return a desired state without what changes at runtime."""
-    return msgspec.structs.replace(desired, version=0, endpoints=(), highest_id=0)
+    placement = Placement(algorithm=balance_of(desired.placement.algorithm))
+    return msgspec.structs.replace(desired, version=0, endpoints=(), highest_id=0, placement=placement)
 
 
 def started_with(state: tuple[MapEntry, ...]) -> Desired | None:

@@ -1,64 +1,113 @@
-"""What the proxies' agents report, read over mutual TLS in the background: a silent proxy never delays a loop."""
+"""What the proxies' agents report, read over mutual TLS in the background: a silent proxy never delays a loop.
+
+The proxies of one StickyService are read at the same moment, so that their counts can be compared; those moments are
+spread over the StickyServices.
+"""
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import aiohttp
 import msgspec
 
-from stickyrouting.model import names
-from stickyrouting.model.keys import SLOTS
+from stickyrouting.apply.asking import Asking
 from stickyrouting.model.objects import Pod
-from stickyrouting.model.observed import ProxyView
-from stickyrouting.model.report import Report, decode_report
+from stickyrouting.model.observed import Key, ProxyView
+from stickyrouting.model.report import Report
+from stickyrouting.planner.counts import STALE_SECONDS, is_news
 
-REFRESH_SECONDS = 15.0
+REFRESH_SECONDS = 5.0
 BEHIND_SECONDS = 0.25
-TIMEOUT = aiohttp.ClientTimeout(total=3.0, connect=2.0)
-MAX_REPORT_BYTES = 1 << 20
+TICK_SECONDS = 0.5
+RATE_SECONDS = 4.0
+"""The shortest time over which a rate of changes is taken."""
+UNASKED = "has not been asked yet"
+
+Wake = Callable[[], None]
 
 
 @dataclass(slots=True)
 class _Entry:
+    """What is known of one proxy; ``told`` is the report that its StickyService was woken for last."""
+
     report: Report | None = None
-    silence: str = "has not been asked yet"
+    silence: str = UNASKED
     asked: float = float("-inf")
+    heard: float = 0.0
+    rate: float = 0.0
+    counted: tuple[float, int] | None = None
+    told: Report | None = None
+    stale: bool = False
     reading: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _Target:
+    """The proxies of one StickyService, who is woken for them, and the time slot in which they were read last."""
+
+    pods: tuple[Pod, ...]
+    wake: Wake
+    slot: int = -1
 
 
 class Agents:
     """The last report of each proxy pod, by pod UID."""
 
     def __init__(self, context: ssl.SSLContext, monotonic: Callable[[], float]) -> None:
-        self._context = context
+        self._asking = Asking(context)
         self._monotonic = monotonic
         self._entries: dict[str, _Entry] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._targets: dict[Key, _Target] = {}
 
     def view(self, pod: Pod) -> ProxyView:
         """Return a proxy pod with its last report, or with the reason why there is none."""
         entry = self._entries.get(pod.metadata.uid)
         if entry is None:
-            return ProxyView(pod, None, "has not been asked yet")
-        return ProxyView(pod, entry.report, entry.silence)
+            return ProxyView(pod, None, UNASKED)
+        age = self._monotonic() - entry.heard if entry.report else 0.0
+        return ProxyView(pod, entry.report, entry.silence, age, entry.rate)
 
-    def refresh(self, pods: Iterable[Pod], version: int, wake: Callable[[], None]) -> None:
-        """Ask those proxies whose report is missing, behind ``version`` or old; ``wake`` is called on news."""
-        now = self._monotonic()
-        for pod in pods:
-            if not pod.status.pod_ip or pod.ended:
-                continue
+    def awaited(self, pods: Iterable[Pod]) -> bool:
+        """True while the first answer of one of the pods is still to come; each comes or fails within seconds."""
+        entries = (self._entries.get(pod.metadata.uid) for pod in pods)
+        return any(e is not None and e.silence == UNASKED and e.reading is not None for e in entries)
+
+    def refresh(self, key: Key, pods: Iterable[Pod], version: int, wake: Wake) -> None:
+        """From now on read these proxies of a StickyService, at once those that are silent or behind ``version``.
+
+        ``wake`` is called on news.
+        """
+        known = self._targets.get(key)
+        asked = tuple(pod for pod in pods if pod.status.pod_ip and not pod.ended)
+        target = self._targets[key] = _Target(asked, wake, known.slot if known else -1)
+        for pod in asked:
             entry = self._entries.setdefault(pod.metadata.uid, _Entry())
             behind = entry.report is None or entry.report.version < version or bool(entry.silence)
-            due = now - entry.asked >= (BEHIND_SECONDS if behind else REFRESH_SECONDS)
-            if due and entry.reading is None:
-                entry.asked = now
-                entry.reading = asyncio.create_task(self._read(pod, entry, wake))
+            if behind and self._monotonic() - entry.asked >= BEHIND_SECONDS:
+                self._start(pod, entry, wake)
+        self._read_due(key, target)
+
+    async def poll(self) -> NoReturn:
+        """Read every proxy each 5 s, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.read_due()
+
+    def read_due(self) -> None:
+        """Begin to read those proxies whose turn it is."""
+        for key, target in self._targets.items():
+            self._read_due(key, target)
 
     def forget(self, living: set[str]) -> None:
         """Drop what is known of pods that no longer exist."""
+        for key, target in [*self._targets.items()]:
+            target.pods = tuple(pod for pod in target.pods if pod.metadata.uid in living)
+            if not target.pods:
+                del self._targets[key]
         for uid in [uid for uid in self._entries if uid not in living]:
             reading = self._entries.pop(uid).reading
             if reading is not None:
@@ -67,53 +116,53 @@ class Agents:
     async def close(self) -> None:
         """End all reads and the connections."""
         self.forget(set())
-        if self._session is not None:
-            await self._session.close()
+        await self._asking.close()
 
-    async def _read(self, pod: Pod, entry: _Entry, wake: Callable[[], None]) -> None:
-        before = (entry.report, entry.silence)
+    def _read_due(self, key: Key, target: _Target) -> None:
+        """Read all proxies of a StickyService if its next time slot has come."""
+        slot = int((self._monotonic() + _offset(key)) // REFRESH_SECONDS)
+        if slot == target.slot:
+            return
+        target.slot = slot
+        for pod in target.pods:
+            entry = self._entries.get(pod.metadata.uid)
+            if entry is not None:
+                self._start(pod, entry, target.wake)
+
+    def _start(self, pod: Pod, entry: _Entry, wake: Wake) -> None:
+        if entry.reading is None:
+            entry.asked = self._monotonic()
+            entry.reading = asyncio.create_task(self._read(pod, entry, wake))
+
+    async def _read(self, pod: Pod, entry: _Entry, wake: Wake) -> None:
+        started, silence = entry.asked, entry.silence
         try:
-            entry.report, entry.silence = await self._ask(pod), ""
-        except aiohttp.ClientConnectorCertificateError:
-            entry.silence = _foreign_certificate(pod)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            entry.silence = f"does not answer: {str(error) or type(error).__name__}"
-        except (msgspec.DecodeError, ValueError) as error:
-            entry.silence = f"answers in an unknown form: {error}"
+            report = await self._asking.ask(pod)
+        except (aiohttp.ClientError, msgspec.DecodeError, TimeoutError, OSError, ValueError) as error:
+            entry.silence = self._asking.reason(pod, error)
+        else:
+            entry.silence = ""
+            _take(entry, report, started)
         finally:
             entry.reading = None
-        if (entry.report, entry.silence) != before:
+        stale = entry.report is not None and self._monotonic() - entry.heard >= STALE_SECONDS
+        if entry.silence != silence or stale != entry.stale or is_news(entry.told, entry.report):
+            entry.told, entry.stale = entry.report, stale
             wake()
 
-    async def _ask(self, pod: Pod) -> Report:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._context, keepalive_timeout=60, limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
-        instance = pod.metadata.labels.get(names.LABEL_INSTANCE, "")
-        host = f"[{pod.status.pod_ip}]" if ":" in pod.status.pod_ip else pod.status.pod_ip
-        identity = names.proxy_identity(pod.metadata.namespace, instance)
-        url = f"https://{host}:{names.PORT_AGENT}/v1/state"
-        async with self._session.get(url, server_hostname=identity, allow_redirects=False) as answer:
-            answer.raise_for_status()
-            return decode_report(await _whole(answer.content))
+
+def _take(entry: _Entry, report: Report, moment: float) -> None:
+    """Take a report that was asked for at ``moment``: it is at least as young as that."""
+    entry.report, entry.heard = report, moment
+    since, before = entry.counted or (moment, report.map.changes)
+    changes = report.map.changes - before
+    if entry.counted is not None and moment - since >= RATE_SECONDS:
+        # An agent that started anew counts from nothing.
+        entry.rate = (changes if changes >= 0 else report.map.changes) / (moment - since)
+    if entry.counted is None or moment - since >= RATE_SECONDS:
+        entry.counted = (moment, report.map.changes)
 
 
-def _foreign_certificate(pod: Pod) -> str:
-    """Say what to do about a proxy whose certificate another authority signed: the operator's was lost or replaced."""
-    name = pod.metadata.labels.get(names.LABEL_INSTANCE, "")
-    slots = " ".join(names.key_slot(name, slot) for slot in SLOTS)
-    return (
-        "shows a certificate of another authority or name; if the operator's authority was replaced:"
-        f" kubectl -n {pod.metadata.namespace} delete secret {slots},"
-        f" then kubectl -n {pod.metadata.namespace} rollout restart deployment {names.child(name)}"
-    )
-
-
-async def _whole(body: aiohttp.StreamReader) -> bytes:
-    """Return a body to its end; a plain ``read(n)`` returns what has arrived by then. Raises ValueError if too long."""
-    found = b""
-    async for chunk in body.iter_any():
-        found += chunk
-        if len(found) > MAX_REPORT_BYTES:
-            raise ValueError(f"more than {MAX_REPORT_BYTES} bytes")
-    return found
+def _offset(key: Key) -> float:
+    """Return a moment within the time between two reads, spread evenly over StickyServices."""
+    return zlib.crc32(str(key).encode()) / 2**32 * REFRESH_SECONDS

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from stickyrouting.model.keys import LEAF_SECONDS
+
 VALIDITY = dt.timedelta(days=3650)
+LEAF_VALIDITY = dt.timedelta(seconds=LEAF_SECONDS)
 CLOCK_SKEW = dt.timedelta(minutes=10)
 
 
@@ -36,9 +40,10 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, identity: str, now: dt.datetime) -> Leaf:
-        """Return a leaf for the DNS name ``identity``, for both ends of a TLS connection."""
+        """Return a leaf for the DNS name ``identity``, for both ends of a TLS connection, for ``LEAF_VALIDITY``."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(x509.Name([]), self.certificate.subject, key.public_key(), now)
+        names = x509.Name([]), self.certificate.subject
+        builder = _builder(names, key.public_key(), now, LEAF_VALIDITY)
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         signed = (
             builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(identity)]), critical=True)
@@ -52,6 +57,11 @@ class Authority:
         )
         return Leaf(signed.public_bytes(serialization.Encoding.PEM), _key_pem(key))
 
+    def derive(self, purpose: str) -> bytes:
+        """Return 32 secret bytes for ``purpose``, the same each time (HKDF-SHA256, RFC 5869)."""
+        secret = self.private_key.private_numbers().private_value.to_bytes(32)
+        return HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode()).derive(secret)
+
     def export(self) -> Leaf:
         """Return the authority itself, for the Secret that keeps it."""
         return Leaf(self.pem, _key_pem(self.private_key))
@@ -62,7 +72,7 @@ def new_authority(now: dt.datetime) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sticky Routing")])
     certificate = (
-        _builder(name, name, key.public_key(), now)
+        _builder((name, name), key.public_key(), now, VALIDITY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_signs_certificates(), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -80,8 +90,12 @@ def load_authority(leaf: Leaf) -> Authority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime
+    names: tuple[x509.Name, x509.Name],
+    key: ec.EllipticCurvePublicKey,
+    now: dt.datetime,
+    validity: dt.timedelta,
 ) -> x509.CertificateBuilder:
+    subject, issuer = names
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -89,7 +103,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + VALIDITY)
+        .not_valid_after(now + validity)
     )
 
 

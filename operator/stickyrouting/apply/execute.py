@@ -42,11 +42,21 @@ async def execute(plan: Plan, spec: StickySpec, observed: Observed, ports: Ports
         state, *others = children(owner, spec, plan.target, desired, ports.proxy_image)
         foreign = await apply_children(owner, (state,), ports)
         in_force = observed.desired if foreign else desired
-        await ensure_slot(observed, ports)
+        # A slot that may not be written keeps nothing else from being made.
+        failure = "; ".join(filter(None, (failure, await _write_slot(observed, ports))))
         foreign += await apply_children(owner, tuple(others), ports)
     except Refused as error:
         return Outcome(failure=str(error), desired=in_force)
     return Outcome(failure=failure, desired=desired, foreign=foreign, unbound=tuple(objections))
+
+
+async def _write_slot(observed: Observed, ports: Ports) -> str:
+    """Return the API server's objection."""
+    try:
+        await ensure_slot(observed, ports)
+    except Refused as error:
+        return str(error)
+    return ""
 
 
 def _not_carrying(

@@ -1,5 +1,6 @@
 """What effects need from the outside, handed in: the API, the caches, the agents, the clock."""
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,6 +9,23 @@ from stickyrouting.apply.authority import Authority
 from stickyrouting.apply.caches import Caches
 from stickyrouting.apply.registry import Registry
 from stickyrouting.kube.client import Kube
+from stickyrouting.model.observed import Key
+from stickyrouting.model.report import EndpointCount
+from stickyrouting.planner.renewal import Written
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The counts of one StickyService as metrics show them: the sums (None: they can't be used), and the moment in
+    epoch seconds at which the oldest report was read (None: a proxy never reported).
+    """
+
+    sums: EndpointCount | None
+    oldest: float | None
+
+
+TellCounts = Callable[[Key, Told | None], None]
+"""Takes the counts of a StickyService, None once it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +35,29 @@ class Clock:
     epoch_ms: Callable[[], int]
     monotonic: Callable[[], float]
 
+    def moment(self) -> dt.datetime:
+        """Return the present time as others read it."""
+        return dt.datetime.fromtimestamp(self.epoch_ms() / 1000, tz=dt.UTC)
+
 
 @dataclass(slots=True)
 class Memory:
     """What this process knows beyond what can be observed; losing it costs a repeated write, never a decision.
 
     ``highest_ids`` holds the highest server id planned per namespace, ``applied`` for each child the digest of the
-    manifest and the fingerprint of the object that came of it, ``slots`` when a key slot was last looked at.
+    manifest and the fingerprint of the object that came of it, ``slots`` when a key slot was last looked at,
+    ``statuses`` when a status was last written (both in monotonic seconds).
     """
 
     highest_ids: dict[str, int] = field(default_factory=dict)
     applied: dict[tuple[str, str, str], tuple[str, str]] = field(default_factory=dict)
-    slots: dict[str, float] = field(default_factory=dict)
+    looked: dict[str, float] = field(default_factory=dict)
+    written: dict[str, Written] = field(default_factory=dict)
+    statuses: dict[Key, float] = field(default_factory=dict)
+
+
+def _untold(key: Key, told: Told | None) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +71,5 @@ class Ports:
     authority: Authority
     clock: Clock
     proxy_image: str
+    tell_counts: TellCounts = _untold
     memory: Memory = field(default_factory=Memory)

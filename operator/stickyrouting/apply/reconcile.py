@@ -5,15 +5,17 @@ from enum import Enum
 
 from stickyrouting.apply.execute import execute
 from stickyrouting.apply.observe import observe
-from stickyrouting.apply.ports import Ports
+from stickyrouting.apply.ports import Ports, Told
 from stickyrouting.apply.registry import Raw, identity_of
 from stickyrouting.apply.status import previous_conditions, tell_transitions, write_status
+from stickyrouting.model.desired import Desired
 from stickyrouting.model.errors import InvalidSpec
 from stickyrouting.model.observed import Key, Observed
 from stickyrouting.model.plan import Outcome, Plan
 from stickyrouting.model.spec import parse_spec
 from stickyrouting.planner import loop
 from stickyrouting.planner.conditions import is_current, live_proxies
+from stickyrouting.planner.counts import count
 from stickyrouting.planner.status import make_status
 
 
@@ -36,7 +38,8 @@ async def reconcile(key: Key, ports: Ports, wake: Callable[[], None]) -> Next:
     plan, outcome = await _act(body, observed, ports, now)
     desired = outcome.desired or observed.desired
     version = desired.version if desired else 0
-    ports.agents.refresh((p.pod for p in live_proxies(observed)), version, wake)
+    ports.agents.refresh(key, (p.pod for p in live_proxies(observed)), version, wake)
+    _tell_counts(observed, desired, ports)
     await _tell(key, observed, (plan, outcome), ports)
     if outcome.failure or outcome.foreign:
         return Next.RETRY
@@ -62,11 +65,20 @@ def _reserve(plan: Plan, observed: Observed, ports: Ports) -> None:
     ports.memory.highest_ids[namespace] = highest
 
 
+def _tell_counts(observed: Observed, desired: Desired | None, ports: Ports) -> None:
+    counts = count(observed)
+    sums = counts.total(desired.endpoints if desired else ()) if counts.verdict.holds else None
+    moment = None if counts.oldest is None else ports.clock.epoch_ms() / 1000 - counts.oldest
+    ports.tell_counts(observed.identity.key, Told(sums, moment))
+
+
 async def _tell(key: Key, observed: Observed, done: tuple[Plan, Outcome], ports: Ports) -> None:
     body = ports.registry.get(key)
     if body is None or body["metadata"]["uid"] != observed.identity.uid:
         return
     plan, outcome = done
+    if body.get("status") and ports.agents.awaited(p.pod for p in live_proxies(observed)):
+        return  # Right after a start nothing is known of the proxies; what stands was judged from more.
     before = previous_conditions(body)
     status = make_status(observed, plan, outcome, before, ports.clock.epoch_ms())
     if await write_status(body, status, ports):

@@ -1,68 +1,98 @@
-"""Key slots: the immutable Secrets that give proxies their cookie keys and certificates.
+"""Key slots: the Secrets that give proxies their cookie keys and certificates.
 
 The operator may create and delete Secrets but not read them; whether a slot exists is asked by a dry-run create.
+They are not ``immutable``: a kubelet never looks again at an immutable Secret that a running pod has mounted, so that
+one made anew under its name would not reach the proxies (seen on Kubernetes 1.35).
 """
 
 import base64
-import datetime as dt
-import secrets
+import logging
 
 import msgspec
 
+from stickyrouting.apply.cookie_keys import derive_keys
 from stickyrouting.apply.ports import Ports
 from stickyrouting.kube.client import Admission
 from stickyrouting.model import keys, names
-from stickyrouting.model.errors import Changed
+from stickyrouting.model.errors import Changed, NotFound
 from stickyrouting.model.observed import Identity, Observed
 from stickyrouting.planner.conditions import live_proxies
+from stickyrouting.planner.renewal import Demand, Need, Written, judge_slots
 from stickyrouting.render.owner import Manifest, metadata
 
 RECHECK_SECONDS = 5.0
+log = logging.getLogger(__name__)
 
 
 async def ensure_slot(observed: Observed, ports: Ports) -> None:
-    """Make a key slot if there is none: looked at once per object, and while a proxy is silent or has no keys.
+    """Write a key slot if one is missing or its certificate ends; asked for once per object and when proxies need it.
 
-    A proxy without keys can't speak: that others, with keys of a slot that somebody deleted, do so says nothing.
+    Raises what the API raises; nothing is deleted unless its successor is admitted and the other slot is there.
     """
     owner, now = observed.identity, ports.clock.monotonic()
-    looked = ports.memory.slots.get(owner.uid)
-    reports = [proxy.report for proxy in live_proxies(observed)]
-    missing = not reports or any(report is None or report.generation == 0 for report in reports)
-    if looked is not None and (now - looked < RECHECK_SECONDS or not missing):
+    memory = ports.memory
+    looked = memory.looked.get(owner.uid)
+    demand = judge_slots(live_proxies(observed), memory.written.get(owner.uid), _now_s(ports))
+    if looked is not None and (now - looked < RECHECK_SECONDS or demand.need is Need.NOTHING):
         return
-    if not await _exists(owner, ports):
-        await _create(owner, 1 + max((report.generation for report in reports if report), default=0), ports)
-    ports.memory.slots[owner.uid] = now
+    slot = await _wanting(demand, owner, ports)
+    if slot is not None:
+        await _write(slot, demand, owner, ports)
+    memory.looked[owner.uid] = now
 
 
-async def _exists(owner: Identity, ports: Ports) -> bool:
-    """Either slot will do: the other one takes over when keys are replaced."""
-    for slot in keys.SLOTS:
-        try:
-            await ports.kube.create(_manifest(owner, slot, {}), Admission.DRY_RUN)
-        except Changed:
-            return True
+async def _wanting(demand: Demand, owner: Identity, ports: Ports) -> str | None:
+    """Return the slot to write: the one that is missing, or for a renewal the older one."""
+    newest = keys.slot_of(demand.newest) if demand.newest else keys.SLOTS[0]
+    if not await _exists(owner, newest, ports):
+        lacking = demand.need in (Need.THE_NEWEST, Need.RENEWAL) or not await _exists(
+            owner, keys.other_slot(newest), ports
+        )
+        return newest if lacking else None
+    return keys.other_slot(newest) if demand.need is Need.RENEWAL else None
+
+
+async def _exists(owner: Identity, slot: str, ports: Ports, content: dict[str, bytes] | None = None) -> bool:
+    """Raises Refused if the slot with this content would not be admitted."""
+    try:
+        await ports.kube.create(_manifest(owner, slot, content or {}), Admission.DRY_RUN)
+    except Changed:
+        return True
     return False
 
 
-async def _create(owner: Identity, generation: int, ports: Ports) -> None:
-    moment = dt.datetime.fromtimestamp(ports.clock.epoch_ms() / 1000, tz=dt.UTC)
-    leaf = ports.authority.issue(names.proxy_identity(owner.key.namespace, owner.key.name), moment)
-    # Never the id of a former key: proxies that still have that one would take every new cookie for forged.
-    key_id = f"k{secrets.token_hex(4)}"
-    key_set = keys.KeySet(current=key_id, keys={key_id: _random_key()}, hint_key=_random_key())
-    content = {
+async def _write(slot: str, demand: Demand, owner: Identity, ports: Ports) -> None:
+    now_s = _now_s(ports)
+    generation = keys.next_generation(slot, demand.newest, now_s)
+    content = _content(generation, owner, ports)
+    if await _exists(owner, slot, ports, content):
+        await _delete(owner, slot, ports)
+    try:
+        await ports.kube.create(_manifest(owner, slot, content))
+    except Changed:
+        return
+    written = Written(generation, now_s + keys.LEAF_SECONDS, now_s)
+    ports.memory.written[owner.uid] = written
+    log.info("%s: key slot %s written, generation=%d: %s", owner.key, slot, generation, demand.reason)
+
+
+async def _delete(owner: Identity, slot: str, ports: Ports) -> None:
+    try:
+        await ports.kube.delete(_manifest(owner, slot, {}))
+    except NotFound:
+        return
+
+
+def _content(generation: int, owner: Identity, ports: Ports) -> dict[str, bytes]:
+    identity = names.proxy_identity(owner.key.namespace, owner.key.name)
+    leaf = ports.authority.issue(identity, ports.clock.moment())
+    return {
         keys.GENERATION_FILE: str(generation).encode(),
-        keys.KEYS_FILE: msgspec.json.encode(key_set),
+        keys.KEYS_FILE: msgspec.json.encode(derive_keys(ports.authority, owner)),
         keys.CERTIFICATE_FILE: leaf.certificate,
         keys.PRIVATE_KEY_FILE: leaf.private_key,
         keys.AUTHORITY_FILE: ports.authority.pem,
     }
-    try:
-        await ports.kube.create(_manifest(owner, keys.SLOTS[0], content))
-    except Changed:
-        return
 
 
 def _manifest(owner: Identity, slot: str, content: dict[str, bytes]) -> Manifest:
@@ -70,11 +100,10 @@ def _manifest(owner: Identity, slot: str, content: dict[str, bytes]) -> Manifest
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
-        "immutable": True,
         "metadata": metadata(owner, names.key_slot(owner.key.name, slot)),
         "data": {file: base64.b64encode(data).decode() for file, data in content.items()},
     }
 
 
-def _random_key() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
+def _now_s(ports: Ports) -> int:
+    return ports.clock.epoch_ms() // 1000

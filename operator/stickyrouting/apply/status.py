@@ -6,13 +6,14 @@ import logging
 import msgspec
 
 from stickyrouting.apply.ports import Ports
-from stickyrouting.apply.registry import Raw
+from stickyrouting.apply.registry import Raw, key_of
 from stickyrouting.kube.events import Event, EventType
 from stickyrouting.model import names
 from stickyrouting.model.errors import NotFound, StickyError
 from stickyrouting.model.observed import Identity
 from stickyrouting.model.status import Condition, Status
 from stickyrouting.planner.conditions import transitions
+from stickyrouting.planner.status import is_news
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,24 @@ def previous_conditions(body: Raw) -> tuple[Condition, ...]:
         return ()
 
 
+def standing_status(body: Raw) -> Status | None:
+    """Return the status that stands in a body, None if there is none or it can't be read."""
+    try:
+        return msgspec.convert(body.get("status"), type=Status)
+    except msgspec.ValidationError:
+        return None
+
+
 async def write_status(body: Raw, status: Status, ports: Ports) -> bool:
-    """Write the status if it differs from the one that stands; return whether it was written."""
-    content = msgspec.json.decode(msgspec.json.encode(status))
-    if content == (body.get("status") or {}):
+    """Write the status if it tells news beside the one that stands; return whether it was written.
+
+    An operator that starts anew does not know when it was written, and may write numbers once too early.
+    """
+    key, now = key_of(body), ports.clock.monotonic()
+    last = ports.memory.statuses.get(key, float("-inf"))
+    if not is_news(status, standing_status(body), now - last):
         return False
+    content = msgspec.json.decode(msgspec.json.encode(status))
     meta = body["metadata"]
     manifest = {
         "apiVersion": names.API_VERSION,
@@ -39,6 +53,7 @@ async def write_status(body: Raw, status: Status, ports: Ports) -> bool:
         "status": content,
     }
     ports.registry.upsert(await ports.kube.apply_status(manifest))
+    ports.memory.statuses[key] = now
     return True
 
 

@@ -1,19 +1,24 @@
 """Where the authority is kept, and the operator's own end of every connection to an agent."""
 
+import asyncio
 import base64
 import datetime as dt
+import logging
 import os
 import ssl
 import tempfile
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
-from stickyrouting.apply.authority import Authority, Leaf, load_authority, new_authority
+from stickyrouting.apply.authority import LEAF_VALIDITY, Authority, Leaf, load_authority, new_authority
 from stickyrouting.kube.client import Kube
 from stickyrouting.model import names
 from stickyrouting.model.errors import Changed, StickyError
 from stickyrouting.model.keys import CERTIFICATE_FILE, PRIVATE_KEY_FILE
 
+RENEWAL_SECONDS = 3600.0
 Manifest = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 async def ensure_authority(kube: Kube, namespace: str, name: str, now: dt.datetime) -> Authority:
@@ -32,20 +37,42 @@ async def ensure_authority(kube: Kube, namespace: str, name: str, now: dt.dateti
     return _load(found)
 
 
-def client_context(authority: Authority, now: dt.datetime) -> ssl.SSLContext:
-    """Return the TLS context of the operator towards agents: its own fresh leaf, trust in the authority alone."""
-    leaf = authority.issue(names.OPERATOR_IDENTITY, now)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cadata=authority.pem.decode())
-    descriptor, path = tempfile.mkstemp(prefix="sticky-leaf-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(leaf.certificate + leaf.private_key)
-        context.load_cert_chain(path)
-    finally:
-        os.unlink(path)
-    return context
+class ClientLeaf:
+    """The operator's end of every connection to an agent: its own leaf, trust in the authority alone."""
+
+    def __init__(self, authority: Authority, now: dt.datetime) -> None:
+        self._authority = authority
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self.context.load_verify_locations(cadata=authority.pem.decode())
+        self._load(now)
+
+    def renew(self, now: dt.datetime) -> bool:
+        """Replace the leaf if a third of its life is left, and say whether; connections that exist go on."""
+        if now < self._due:
+            return False
+        self._load(now)
+        return True
+
+    def _load(self, now: dt.datetime) -> None:
+        leaf = self._authority.issue(names.OPERATOR_IDENTITY, now)
+        # OpenSSL reads certificates from files only.
+        descriptor, path = tempfile.mkstemp(prefix="sticky-leaf-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(leaf.certificate + leaf.private_key)
+            self.context.load_cert_chain(path)
+        finally:
+            os.unlink(path)
+        self._due = now + LEAF_VALIDITY * 2 / 3
+
+
+async def renew_forever(leaf: ClientLeaf, now: Callable[[], dt.datetime]) -> NoReturn:
+    """Look at the operator's leaf each hour, until cancelled."""
+    while True:
+        await asyncio.sleep(RENEWAL_SECONDS)
+        if leaf.renew(now()):
+            log.info("the operator's own certificate was renewed")
 
 
 def _secret(namespace: str, name: str, leaf: Leaf) -> Manifest:

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stickyrouting.apply.agents import Agents
@@ -16,8 +16,9 @@ from stickyrouting.apply.children import forget
 from stickyrouting.apply.ports import Clock, Ports
 from stickyrouting.apply.reconcile import Next, reconcile
 from stickyrouting.apply.registry import Registry, identity_of, key_of
-from stickyrouting.apply.trust import client_context, ensure_authority
+from stickyrouting.apply.trust import ClientLeaf, ensure_authority, renew_forever
 from stickyrouting.controller.credentials import Credentials
+from stickyrouting.controller.gauges import show_counts
 from stickyrouting.controller.handlers import make_registry
 from stickyrouting.controller.settings import Settings
 from stickyrouting.controller.sweep import sweep_forever
@@ -56,8 +57,8 @@ class Leader:
     def __init__(self, given: Surroundings, authority: Authority, clock: Clock) -> None:
         self._given = given
         self._registry = Registry()
-        moment = dt.datetime.fromtimestamp(clock.epoch_ms() / 1000, tz=dt.UTC)
-        self._trust = client_context(authority, moment)
+        self._clock = clock
+        self._leaf = ClientLeaf(authority, clock.moment())
         scopes: tuple[Scope, ...] = given.settings.namespaces or (None,)
         self._ports = {scope: self._make_ports(authority, clock) for scope in scopes}
         self._tasks = Tasks(self._loop)
@@ -68,10 +69,11 @@ class Leader:
             kube=self._given.kube,
             caches=Caches(),
             registry=self._registry,
-            agents=Agents(self._trust, clock.monotonic),
+            agents=Agents(self._leaf.context, clock.monotonic),
             authority=authority,
             clock=clock,
             proxy_image=self._given.settings.proxy_image,
+            tell_counts=partial(show_counts, self._given.metrics),
         )
 
     async def run(self) -> None:
@@ -79,9 +81,11 @@ class Leader:
         try:
             async with asyncio.TaskGroup() as group:
                 self._start_caches(group)
+                group.create_task(renew_forever(self._leaf, self._clock.moment))
                 await asyncio.gather(*(ports.caches.wait_synced() for ports in self._ports.values()))
                 log.info("caches are filled")
                 for scope, ports in self._ports.items():
+                    group.create_task(ports.agents.poll())
                     group.create_task(sweep_forever(scope, ports, self._tasks, self._sweep_soon[scope]))
                 await watch_forever(self._given.kube, self._given.settings.namespaces, self._watch)
         finally:
@@ -151,9 +155,10 @@ async def lead(given: Surroundings) -> None:
 async def _authority(given: Surroundings, clock: Clock) -> Authority:
     settings = given.settings
     while True:
-        moment = dt.datetime.fromtimestamp(clock.epoch_ms() / 1000, tz=dt.UTC)
         try:
-            return await ensure_authority(given.kube, settings.namespace, settings.authority_name, moment)
+            return await ensure_authority(
+                given.kube, settings.namespace, settings.authority_name, clock.moment()
+            )
         except Unreachable as error:
             log.warning("the certificate authority can't be read yet: %s", error)
             await asyncio.sleep(error.after)

@@ -17,7 +17,6 @@ from stickyrouting.haproxy.process_commands import (
 )
 from stickyrouting.haproxy.server_commands import (
     AddServer,
-    AwaitRemovable,
     DelServer,
     EnableHealth,
     EnableServer,
@@ -26,9 +25,9 @@ from stickyrouting.haproxy.server_commands import (
     SetHealthUp,
     SetState,
     SetWeight,
-    ShutdownServerSessions,
 )
 from stickyrouting.haproxy.table_commands import (
+    ClearTableKey,
     SetTable,
     ShowInFlight,
     ShowTable,
@@ -41,7 +40,7 @@ from stickyrouting.haproxy.table_commands import (
 __all__ = [
     "AddServer",
     "AddToMap",
-    "AwaitRemovable",
+    "ClearTableKey",
     "CommitMap",
     "DelServer",
     "DisableFrontend",
@@ -69,7 +68,6 @@ __all__ = [
     "ShowTable",
     "ShowTableKey",
     "ShowTableUsed",
-    "ShutdownServerSessions",
     "StatLine",
     "TableEntry",
     "TableUse",

@@ -97,6 +97,11 @@ class PeerLink:
         """Whether the handshake is done."""
         return self._state is _State.OPEN
 
+    @property
+    def next_sequence(self) -> int:
+        """The number of the next entry that is pushed."""
+        return self._our_sequence + 1 & 0xFFFFFFFF
+
     def data_to_send(self) -> bytes:
         """Return what is to be sent now, once."""
         data = bytes(self._out)

@@ -1,8 +1,8 @@
-"""HAProxy's sockets: one connection per command, to the current worker or, through the master, to each worker."""
+"""HAProxy's sockets: to the current worker or, through the master, to each worker; one connection per exchange."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from stickyrouting.haproxy.command import Command
 from stickyrouting.haproxy.errors import NoAnswer
@@ -16,6 +16,9 @@ TIMEOUT_SECONDS = 5.0
 RELOAD_SECONDS = 60.0
 """A new worker reads its files and starts its servers before a reload is answered; CPU may be scarce."""
 PORTION_BYTES = 8_000
+"""Half of HAProxy's buffer: no line, and no payload, is longer."""
+PREFIX_BYTES = 16
+"""At most, of what addresses a command to a worker and parts it from the next."""
 _NO_TARGET = "Can't find the target"
 
 
@@ -28,7 +31,15 @@ class RuntimeClient:
 
     async def run(self, command: Command[T]) -> T:
         """Send one command and return its answer, parsed; raises CommandRefused, AnswerUnreadable."""
-        return command.parse(await self._exchange(f"{command.text}\n"))
+        return command.parse(await self._send((command.text,)))
+
+    async def run_all(self, commands: Sequence[Command[Any]]) -> None:
+        """Send commands, in order, many at a time; the first that is refused raises CommandRefused.
+
+        What stands behind it in the same portion was sent too, what comes in later portions was not.
+        """
+        for portion in _command_portions(commands):
+            await self._run_portion(portion)
 
     async def replace_map(self, path: str, entries: Sequence[MapEntry]) -> None:
         """Put a whole new content of a map into force in one step."""
@@ -36,6 +47,19 @@ class RuntimeClient:
         for portion in _portions(entries):
             await self.run(AddToMap(path, version, portion))
         await self.run(CommitMap(path, version))
+
+    async def _run_portion(self, portion: Sequence[Command[Any]]) -> None:
+        answers = split_answers(await self._send([command.text for command in portion]))
+        if len(answers) == len(portion):
+            for command, answer in zip(portion, answers, strict=True):
+                command.parse(answer)
+            return
+        # An answer with an empty line in it: which is whose can't be told, so each is asked for itself.
+        for command in portion:
+            await self.run(command)
+
+    async def _send(self, texts: Sequence[str]) -> str:
+        return await self._exchange(f"{';'.join(texts)}\n")
 
     async def _exchange(self, text: str) -> str:
         try:
@@ -61,10 +85,9 @@ class WorkerClient(RuntimeClient):
         super().__init__(path, timeout)
         self._pid = pid
 
-    async def run(self, command: Command[T]) -> T:
-        """Send one command and return its answer, parsed; raises CommandRefused, AnswerUnreadable."""
+    async def _send(self, texts: Sequence[str]) -> str:
         try:
-            answer = await self._exchange(f"@!{self._pid} {command.text}\n")
+            answer = await self._exchange(f"{';'.join(f'@!{self._pid} {text}' for text in texts)}\n")
         except NoAnswer:
             # Seen on 3.0: a command for a worker that has just ended may be swallowed by the master.
             if await self._is_listed():
@@ -72,7 +95,7 @@ class WorkerClient(RuntimeClient):
             answer = _NO_TARGET
         if answer.startswith(_NO_TARGET):
             raise Unreachable(f"haproxy has no worker {self._pid}")
-        return command.parse(answer)
+        return answer
 
     async def _is_listed(self) -> bool:
         report = await RuntimeClient(self._path, self._timeout).run(ShowProc())
@@ -118,6 +141,32 @@ class MasterClient:
                 raise result
             answers[pid] = result
         return answers
+
+
+def split_answers(text: str) -> list[str]:
+    """Return the answers to commands that were sent in one line: each ends with an empty line."""
+    answers, current = [], ""
+    for line in text.splitlines():
+        if line:
+            current += f"{line}\n"
+        else:
+            answers.append(current)
+            current = ""
+    return answers
+
+
+def _command_portions(commands: Sequence[Command[Any]]) -> Iterator[list[Command[Any]]]:
+    current: list[Command[Any]] = []
+    size = 0
+    for command in commands:
+        length = len(command.text) + PREFIX_BYTES
+        if current and size + length > PORTION_BYTES:
+            yield current
+            current, size = [], 0
+        current.append(command)
+        size += length
+    if current:
+        yield current
 
 
 def _portions(entries: Sequence[MapEntry]) -> list[tuple[MapEntry, ...]]:

@@ -145,23 +145,6 @@ class SetState:
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitRemovable:
-    """Wait until a server in maintenance has no connection left; refused if it still has after ``seconds``."""
-
-    id: int
-    seconds: int
-
-    @property
-    def text(self) -> str:
-        """The literal command."""
-        return f"wait {self.seconds}s srv-removable {_path(self.id)}"
-
-    def parse(self, answer: str) -> None:
-        """Read the answer."""
-        expect(self.text, answer, "Done.")
-
-
-@dataclass(frozen=True, slots=True)
 class DelServer:
     """Delete a server in maintenance without connections; one that is not there counts as deleted."""
 
@@ -176,19 +159,3 @@ class DelServer:
         """Read the answer."""
         if answer.strip() not in {"Server deleted.", "No such server."}:
             raise CommandRefused(self.text, answer)
-
-
-@dataclass(frozen=True, slots=True)
-class ShutdownServerSessions:
-    """End all connections to a server, WebSockets included."""
-
-    id: int
-
-    @property
-    def text(self) -> str:
-        """The literal command."""
-        return f"shutdown sessions server {_path(self.id)}"
-
-    def parse(self, answer: str) -> None:
-        """Read the answer."""
-        expect(self.text, answer)

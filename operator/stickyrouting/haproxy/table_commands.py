@@ -47,6 +47,23 @@ class SetTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearTableKey:
+    """Forget an entry that is not in use; one that does not exist counts as forgotten."""
+
+    table: str
+    key: str
+
+    @property
+    def text(self) -> str:
+        """The literal command."""
+        return f"clear table {self.table} key {self.key}"
+
+    def parse(self, answer: str) -> None:
+        """Read the answer."""
+        expect(self.text, answer)
+
+
+@dataclass(frozen=True, slots=True)
 class ShowTableKey:
     """Look one entry up."""
 
@@ -66,7 +83,7 @@ class ShowTableKey:
 
 @dataclass(frozen=True, slots=True)
 class ShowTable:
-    """List a whole table; it yields to traffic while it does."""
+    """List a whole table, here a short one; it yields to traffic while it does."""
 
     table: str
 

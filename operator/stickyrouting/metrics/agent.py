@@ -6,29 +6,52 @@ VERSION = "sticky_agent_desired_version"
 GENERATION = "sticky_agent_key_generation"
 ENDPOINTS = "sticky_agent_endpoints"
 SESSIONS = "sticky_agent_sessions"
-NEWBORN = "sticky_agent_newborn_sessions"
+PROVISIONAL = "sticky_agent_provisional_sessions"
 CHANGES = "sticky_agent_session_changes_total"
+DISPUTED = "sticky_agent_counts_disputed"
 REFILLED = "sticky_agent_haproxy_refilled"
 READY = "sticky_agent_haproxy_ready"
 WORKERS = "sticky_agent_haproxy_workers"
 COMMANDS = "sticky_agent_runtime_commands_total"
+PLACEMENTS = "sticky_agent_placement_commands_total"
+SLOTS = "sticky_agent_birth_slots"
+FULL = "sticky_agent_full"
+WAITING = "sticky_agent_waiting_births"
+REFUSED = "sticky_agent_refused_births_total"
 RELOADS = "sticky_agent_reloads_total"
 REFILLS = "sticky_agent_refills_total"
 FAILURES = "sticky_agent_reconcile_failures_total"
 DURATION = "sticky_agent_reconcile_seconds"
 INVALID = "sticky_agent_invalid_input_total"
+MESH_MEMBERS = "sticky_agent_mesh_members"
+MESH_IN_STEP = "sticky_agent_mesh_in_step"
+MESH_JOINED = "sticky_agent_mesh_joined"
+MESH_UNSENT = "sticky_agent_mesh_unsent_bytes"
+MESH_ENTRIES = "sticky_agent_mesh_entries_total"
+MESH_LOST = "sticky_agent_mesh_links_lost_total"
+MESH_REFUSED = "sticky_agent_mesh_refused_total"
 
 AGENT: tuple[Metric, ...] = (
     Metric(VERSION, Kind.GAUGE, "Version of the desired state that is in force in every worker of HAProxy."),
     Metric(GENERATION, Kind.GAUGE, "Generation of the key slot whose key signs cookies."),
     Metric(ENDPOINTS, Kind.GAUGE, "Endpoints in the desired state, by state.", ("state",)),
-    Metric(SESSIONS, Kind.GAUGE, "Sessions that this proxy knows whose client came back with its cookie."),
-    Metric(NEWBORN, Kind.GAUGE, "Sessions that this proxy knows whose client has not come back yet."),
-    Metric(CHANGES, Kind.COUNTER, "Changes of sessions heard from HAProxy, by kind.", ("change",)),
+    Metric(SESSIONS, Kind.GAUGE, "Live sessions on all proxies, as this agent's map has them."),
+    Metric(
+        PROVISIONAL, Kind.GAUGE, "Births of the last minute whose client has not come back with its cookie."
+    ),
+    Metric(CHANGES, Kind.COUNTER, "Changes of sessions on this proxy, by kind.", ("change",)),
+    Metric(DISPUTED, Kind.GAUGE, "1 if the counts of this agent are disputed and used for nothing."),
     Metric(REFILLED, Kind.GAUGE, "1 if HAProxy's session table is complete."),
     Metric(READY, Kind.GAUGE, "1 if the proxy is ready for traffic."),
     Metric(WORKERS, Kind.GAUGE, "Running workers of HAProxy, those that a reload left behind included."),
     Metric(COMMANDS, Kind.COUNTER, "Runtime commands sent to HAProxy's workers to change something."),
+    Metric(PLACEMENTS, Kind.COUNTER, "Runtime commands sent to HAProxy's workers as sessions came and went."),
+    Metric(
+        SLOTS, Kind.GAUGE, "Slots from which births draw their pod, by the state of its endpoint.", ("state",)
+    ),
+    Metric(FULL, Kind.GAUGE, "1 while every pod has as many sessions as it may have."),
+    Metric(WAITING, Kind.GAUGE, "Births that wait for a place."),
+    Metric(REFUSED, Kind.COUNTER, "Births refused at once because as many as may wait were waiting."),
     Metric(RELOADS, Kind.COUNTER, "Reloads of HAProxy, by reason.", ("reason",)),
     Metric(REFILLS, Kind.COUNTER, "Times that HAProxy asked for the session table and was taught it."),
     Metric(FAILURES, Kind.COUNTER, "Runs of the agent's loop that failed and were repeated."),
@@ -38,5 +61,27 @@ AGENT: tuple[Metric, ...] = (
         Kind.COUNTER,
         "Inputs that could not be used and left the last good one in force.",
         ("input",),
+    ),
+    Metric(MESH_MEMBERS, Kind.GAUGE, "Other agents that this one knows."),
+    Metric(
+        MESH_IN_STEP,
+        Kind.GAUGE,
+        "Other agents that this one is linked with, both having heard all of the other.",
+    ),
+    Metric(MESH_JOINED, Kind.GAUGE, "1 once this agent has heard all that the others knew when it started."),
+    Metric(MESH_UNSENT, Kind.GAUGE, "Bytes that wait to be sent to other agents."),
+    Metric(
+        MESH_ENTRIES,
+        Kind.COUNTER,
+        "Entries of the affinity map sent to other agents (once for each) or received, and those that no message can"
+        " hold.",
+        ("direction",),
+    ),
+    Metric(MESH_LOST, Kind.COUNTER, "Links with other agents that were lost, by reason.", ("reason",)),
+    Metric(
+        MESH_REFUSED,
+        Kind.COUNTER,
+        "Connections with others that did not become a link, by reason.",
+        ("reason",),
     ),
 )

@@ -2,6 +2,7 @@
 objects.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,6 +51,11 @@ class Metrics:
         """Set a gauge."""
         gauge = self._gauges[name]
         (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def drop(self, name: str, *values: str) -> None:
+        """Remove the series of a gauge with these label values, if there is one."""
+        with contextlib.suppress(KeyError):
+            self._gauges[name].remove(*values)
 
     def set_all(self, name: str, label: str, values: Mapping[str, float]) -> None:
         """Replace all series of a gauge with one label by ``values``; series not named are removed."""

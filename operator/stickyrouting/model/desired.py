@@ -31,14 +31,49 @@ class Address(_Wire, frozen=True):
     port: int
 
 
+class Algorithm(StrEnum):
+    """How the pod of a new session is chosen."""
+
+    LEAST_SESSIONS = "LeastSessions"
+    ROUND_ROBIN = "RoundRobin"
+    LEAST_CONNECTIONS = "LeastConnections"
+    RANDOM = "Random"
+    CONSISTENT_HASH = "ConsistentHash"
+
+
+class OnFull(StrEnum):
+    """What happens to a new session while every pod has as many sessions as it may have."""
+
+    QUEUE = "Queue"
+    OVERFLOW = "Overflow"
+
+
+class Placement(_Wire, frozen=True):
+    """Where new sessions go; ``max_per_pod`` counts confirmed sessions, ``slow_start_ms`` is the ramp of a new pod."""
+
+    algorithm: Algorithm = Algorithm.LEAST_SESSIONS
+    slow_start_ms: int = 0
+    max_per_pod: int | None = None
+    on_full: OnFull = OnFull.QUEUE
+
+
+DEFAULT_WEIGHT = 100
+
+
 class Endpoint(_Wire, frozen=True):
-    """One life of a pod behind the Service; ``id`` is its identity on every proxy and is never reused."""
+    """One life of a pod behind the Service; ``id`` is its identity on every proxy and is never reused.
+
+    ``weight`` is its share beside the others, 0 to 1000 (0: takes no new session unless nothing else serves);
+    ``ready_since_ms`` (epoch) is when it last turned ready, 0 if that is not known.
+    """
 
     id: int
     name: str
     address: str
     port: int
     state: EndpointState
+    weight: int = DEFAULT_WEIGHT
+    ready_since_ms: int = 0
 
 
 class Timeouts(_Wire, frozen=True):
@@ -80,6 +115,7 @@ class Desired(_Wire, frozen=True):
     health_check: HealthCheck = HealthCheck()
     endpoints: tuple[Endpoint, ...] = ()
     highest_id: int = 0
+    placement: Placement = Placement()
 
 
 def encode_desired(desired: Desired) -> bytes:

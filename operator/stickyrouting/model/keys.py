@@ -11,16 +11,37 @@ PRIVATE_KEY_FILE = "tls.key"
 AUTHORITY_FILE = "ca.crt"
 SLOTS = ("a", "b")
 
+LEAF_SECONDS = 90 * 24 * 3600
+"""How long a leaf certificate lives."""
 
-class KeySet(msgspec.Struct, frozen=True, rename="camel"):
+
+class KeySet(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Signing keys by key id (base64 of 32 bytes), the id that signs now, and the key of the server hints.
 
     The hint key does not rotate with the signing keys: a hint must stay the same for a server's whole life.
+    ``former_hint_keys`` are known from an older slot: hints made with them are understood, and made no more.
     """
 
     current: str
     keys: dict[str, str]
     hint_key: str
+    former_hint_keys: tuple[str, ...] = ()
+
+
+def slot_of(generation: int) -> str:
+    """Return the slot that holds a generation: odd ones are in the first, even ones in the second."""
+    return SLOTS[(generation + 1) % 2]
+
+
+def other_slot(slot: str) -> str:
+    """Return the slot beside ``slot``."""
+    return SLOTS[1 - SLOTS.index(slot)]
+
+
+def next_generation(slot: str, newest: int, now_s: int) -> int:
+    """Return a generation for ``slot`` above ``newest`` and, as far as the clock is right, above all unknown ones."""
+    least = max(newest + 1, now_s)
+    return least if slot_of(least) == slot else least + 1
 
 
 def decode_keys(data: bytes | str) -> KeySet:

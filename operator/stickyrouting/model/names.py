@@ -19,11 +19,13 @@ MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
 ANNOTATION_SERVER_ID = f"{GROUP}/server-id"
 ANNOTATION_HELD_BY = f"{GROUP}/held-by"
+ANNOTATION_WEIGHT = f"{GROUP}/weight"
 
 PORT_TRAFFIC = 8080
 PORT_HAPROXY = 8404
 PORT_AGENT = 8443
 PORT_AGENT_METRICS = 9404
+PORT_MESH = 8444
 PROXY_UID = 10001
 
 OPERATOR_IDENTITY = f"operator.{GROUP}"
@@ -33,6 +35,11 @@ MAX_NAME = 52
 def child(name: str) -> str:
     """Name of the proxy Deployment, Service, ConfigMap, account, role and budget of StickyService ``name``."""
     return f"{name}-sticky"
+
+
+def all_proxies(name: str) -> str:
+    """Name of the headless Service whose DNS name lists all proxies, unready ones too (a DNS label with 52 + 11)."""
+    return f"{name}-sticky-all"
 
 
 def key_slot(name: str, slot: str) -> str:

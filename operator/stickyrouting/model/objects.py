@@ -62,10 +62,11 @@ class ContainerStatus(_Part, frozen=True):
 
 
 class PodCondition(_Part, frozen=True):
-    """One condition of a pod."""
+    """One condition of a pod, and since when it is so."""
 
     type: str
     status: str
+    last_transition_time: str | None = None
 
 
 class PodStatus(_Part, frozen=True):
@@ -90,9 +91,20 @@ class Pod(_Part, frozen=True):
         return self.status.phase in {"Succeeded", "Failed"}
 
     @property
+    def pending(self) -> bool:
+        """True before its regular containers were started for the first time (Pod Lifecycle: phase Pending)."""
+        return self.status.phase == "Pending"
+
+    @property
     def ready(self) -> bool:
         """True while the pod's Ready condition holds."""
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+    @property
+    def ready_since(self) -> str:
+        """When the pod's Ready condition came to hold, empty while it does not or if nobody noted it."""
+        found = (c for c in self.status.conditions if c.type == "Ready" and c.status == "True")
+        return next((c.last_transition_time or "" for c in found), "")
 
 
 class ServicePort(_Part, frozen=True):

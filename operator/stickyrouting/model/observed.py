@@ -27,12 +27,22 @@ class Identity(msgspec.Struct, frozen=True):
     service: str
 
 
+EXPIRED = "shows a certificate that has expired; a new one is being written"
+"""The silence of a proxy whose certificate is too old to be believed."""
+
+
 class ProxyView(msgspec.Struct, frozen=True):
-    """One proxy pod, with what its agent reported; ``silence`` says why there is no report."""
+    """One proxy pod, with what its agent reported last; ``silence`` says why there is nothing newer.
+
+    ``age`` is that of the report in seconds (monotonic), ``rate`` the changes per second of the map that the agent
+    noted between its last reports.
+    """
 
     pod: Pod
     report: Report | None = None
     silence: str = ""
+    age: float = 0.0
+    rate: float = 0.0
 
 
 class Observed(msgspec.Struct, frozen=True):

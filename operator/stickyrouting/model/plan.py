@@ -41,6 +41,10 @@ class Reason(StrEnum):
     NO_ENDPOINTS = "NoEndpoints"
     NO_READY_ENDPOINTS = "NoReadyEndpoints"
     NO_READY_PROXIES = "NoReadyProxies"
+    COUNTED = "Counted"
+    STALE = "Stale"
+    DISPUTED = "Disputed"
+    DISAGREE = "Disagree"
 
 
 def yes(reason: Reason, message: str) -> Verdict:

@@ -23,14 +23,48 @@ class HaproxyReport(msgspec.Struct, frozen=True, rename="camel"):
     reload_reasons: tuple[str, ...] = ()
 
 
+class EndpointCount(msgspec.Struct, frozen=True, rename="camel"):
+    """What one server id has: sessions and provisional births on all proxies, as this agent's map has them, and the
+    requests and WebSockets in flight through this proxy alone.
+    """
+
+    id: int
+    sessions: int
+    provisional: int
+    connections: int
+
+
+class MapReport(msgspec.Struct, frozen=True, rename="camel"):
+    """The affinity map as one agent holds it.
+
+    ``disputed`` says why its counts are worth nothing (empty: they hold); ``agents`` are linked and in step, of
+    ``members`` known; ``changes`` are births, moves and ends that it ever noted, from which a reader derives a rate.
+    ``served``: this proxy was ready once, so that it may know of sessions that no other knows.
+    """
+
+    sessions: int = 0
+    provisional: int = 0
+    changes: int = 0
+    agents: int = 0
+    members: int = 0
+    disputed: str = "no counts are reported"
+    served: bool = True
+    counts: tuple[EndpointCount, ...] = ()
+
+
 class Report(msgspec.Struct, frozen=True, rename="camel"):
-    """One proxy's state: the version in force in every worker, and the generation of the key slot in use."""
+    """One proxy's state: the version in force in every worker, and the generation of the key slot in use.
+
+    ``certificate_expires`` is in epoch seconds, 0 if the agent has no certificate.
+    """
 
     proxy: str
     version: int
     generation: int
     endpoints: int
     haproxy: HaproxyReport
+    certificate_expires: int = 0
+    map: MapReport = MapReport()
 
 
 def encode_report(report: Report) -> bytes:

@@ -40,8 +40,10 @@ __all__ = [
 IDLE_SECONDS: Final = 1_800
 ABSOLUTE_SECONDS: Final = 43_200
 DEFAULT_REPLICAS: Final = 2
-HAPROXY_RESOURCES: Final = Resources(requests={"cpu": "100m", "memory": "128Mi"}, limits={"memory": "512Mi"})
-AGENT_RESOURCES: Final = Resources(requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "256Mi"})
+# The limits hold a million sessions: 300 bytes each in HAProxy, twice during a reload, beside the buffers of all its
+# connections; 350 MiB in the agent, and what it needs to teach them to another proxy.
+HAPROXY_RESOURCES: Final = Resources(requests={"cpu": "100m", "memory": "128Mi"}, limits={"memory": "1Gi"})
+AGENT_RESOURCES: Final = Resources(requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "512Mi"})
 
 
 def parse_spec(raw: Mapping[str, Any]) -> StickySpec:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from stickyrouting.model.desired import Algorithm, OnFull
 from stickyrouting.model.duration import Duration, parse_duration
 from stickyrouting.model.quantity import QUANTITY_PATTERN
 
@@ -93,6 +94,20 @@ class Affinity(_Spec, frozen=True):
 
     type: AffinityType
     cookie: Cookie = Cookie()
+
+
+class Session(_Spec, frozen=True):
+    """How sessions live; without ``max_per_pod`` no pod is ever full."""
+
+    max_per_pod: Annotated[int, Meta(le=1_000_000)] | None = None
+    on_full: OnFull = OnFull.QUEUE
+
+
+class SessionPlacement(_Spec, frozen=True):
+    """Where new sessions go; a pod's weight is an annotation of the pod."""
+
+    algorithm: Algorithm = Algorithm.LEAST_SESSIONS
+    slow_start: Duration = parse_duration("0s")
 
 
 class Resources(_Spec, frozen=True):
@@ -194,4 +209,6 @@ class StickySpec(_Spec, frozen=True):
 
     service: ServiceRef
     affinity: Affinity
+    session: Session = Session()
+    placement: SessionPlacement = SessionPlacement()
     proxy: Proxy = Proxy()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
+from stickyrouting.model.desired import OnFull
 from stickyrouting.model.duration import Duration
 from stickyrouting.model.names import GROUP, LABEL_APP, LABEL_INSTANCE, LABEL_MANAGED_BY, MAX_NAME, child
 from stickyrouting.model.quantity import parse_quantity
@@ -148,6 +149,24 @@ _SESSION_RULES: Final = (
     ),
 )
 
+_PLACEMENT_RULES: Final = (
+    Rule(
+        "spec.session.onFull",
+        "set maxPerPod beside it, or remove onFull: without a limit no pod is ever full",
+        lambda _, s: s.session.max_per_pod is not None or s.session.on_full is not OnFull.OVERFLOW,
+    ),
+    Rule(
+        "spec.session.maxPerPod",
+        "set 1 or more, or leave the field out for no limit",
+        lambda _, s: s.session.max_per_pod is None or s.session.max_per_pod >= 1,
+    ),
+    Rule(
+        "spec.placement.slowStart",
+        "write a duration from 0s (no slow start) to 1h, such as 30s or 2m",
+        lambda _, s: s.placement.slow_start.milliseconds <= _HOUR,
+    ),
+)
+
 _PROXY_RULES: Final = (
     Rule(
         "spec.proxy.replicas",
@@ -259,4 +278,11 @@ _TRAFFIC_RULES: Final = (
     ),
 )
 
-RULES: Final = (*_IDENTITY_RULES, *_SESSION_RULES, *_PROXY_RULES, *_TEMPLATE_RULES, *_TRAFFIC_RULES)
+RULES: Final = (
+    *_IDENTITY_RULES,
+    *_SESSION_RULES,
+    *_PLACEMENT_RULES,
+    *_PROXY_RULES,
+    *_TEMPLATE_RULES,
+    *_TRAFFIC_RULES,
+)

@@ -14,12 +14,14 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
     last_transition_time: str
 
 
-class EndpointStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """One endpoint as status shows it."""
+class EndpointStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One endpoint as status shows it; without numbers while the counts can't be used."""
 
     name: str
     id: int
     state: str
+    sessions: int | None = None
+    connections: int | None = None
 
 
 class ProxyCounts(msgspec.Struct, frozen=True, rename="camel"):
@@ -30,8 +32,11 @@ class ProxyCounts(msgspec.Struct, frozen=True, rename="camel"):
     programmed: int
 
 
-class Status(msgspec.Struct, frozen=True, rename="camel"):
-    """The whole status; ``endpoints`` holds at most ``MAX_ENDPOINTS``, draining ones first."""
+class Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The whole status; ``endpoints`` holds at most ``MAX_ENDPOINTS``, draining ones first.
+
+    ``sessions`` and ``imbalance`` ("12%") are absent while the counts can't be used: no number rather than a wrong one.
+    """
 
     observed_generation: int
     cookie_name: str
@@ -40,6 +45,8 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
     draining_endpoints: int
     endpoints: tuple[EndpointStatus, ...]
     proxies: ProxyCounts
+    sessions: int | None = None
+    imbalance: str | None = None
 
 
 MAX_ENDPOINTS = 50

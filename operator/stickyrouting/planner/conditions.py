@@ -13,6 +13,9 @@ _ON_ITS_WAY = {
     Reason.PROXIES_BEHIND,
     Reason.NOT_PROGRAMMED,
     Reason.NO_READY_PROXIES,
+    Reason.STALE,
+    Reason.DISPUTED,
+    Reason.DISAGREE,
 }
 
 

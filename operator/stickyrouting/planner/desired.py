@@ -3,7 +3,7 @@
 import msgspec
 
 from stickyrouting.model import names
-from stickyrouting.model.desired import Address, Desired, Endpoint, HealthCheck, Timeouts
+from stickyrouting.model.desired import Address, Desired, Endpoint, HealthCheck, Placement, Timeouts
 from stickyrouting.model.observed import Observed
 from stickyrouting.model.plan import Target
 from stickyrouting.model.spec import ABSOLUTE_SECONDS, IDLE_SECONDS, StickySpec
@@ -30,8 +30,9 @@ def next_desired(
         fallback=Address(target.fallback_ip, target.port) if target.fallback_ip else None,
         timeouts=_timeouts(spec),
         health_check=_health_check(spec),
-        endpoints=endpoints,
+        endpoints=_as_needed(endpoints, spec),
         highest_id=_highest_id(endpoints, last),
+        placement=_placement(spec),
     )
     if content == last:
         return last
@@ -75,3 +76,19 @@ def _timeouts(spec: StickySpec) -> Timeouts:
 def _health_check(spec: StickySpec) -> HealthCheck:
     wanted = spec.proxy.health_check
     return HealthCheck(wanted.path, wanted.interval.milliseconds, wanted.fall, wanted.rise)
+
+
+def _placement(spec: StickySpec) -> Placement:
+    return Placement(
+        algorithm=spec.placement.algorithm,
+        slow_start_ms=spec.placement.slow_start.milliseconds,
+        max_per_pod=spec.session.max_per_pod,
+        on_full=spec.session.on_full,
+    )
+
+
+def _as_needed(endpoints: tuple[Endpoint, ...], spec: StickySpec) -> tuple[Endpoint, ...]:
+    """Return the endpoints without what only slow start asks for, unless it is on: each change costs a write."""
+    if spec.placement.slow_start.milliseconds:
+        return endpoints
+    return tuple(msgspec.structs.replace(e, ready_since_ms=0) for e in endpoints)

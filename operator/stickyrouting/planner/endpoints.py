@@ -16,6 +16,7 @@ from stickyrouting.model.desired import Endpoint, EndpointState
 from stickyrouting.model.objects import Pod, SliceConditions, SliceEndpoint
 from stickyrouting.model.observed import Observed
 from stickyrouting.model.plan import BindPod, RecordAddresses, Target
+from stickyrouting.planner.shares import ready_since_ms, remark, weight_of
 
 EPOCH_2025 = 1_735_689_600
 MAX_ID = 2**31 - 3
@@ -39,11 +40,15 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class EndpointPlan(msgspec.Struct, frozen=True):
-    """The endpoint list and what must be recorded before the proxies may see it."""
+    """The endpoint list and what must be recorded before the proxies may see it.
+
+    ``remark`` says what to do about pods that ask for what can't be given; they are listed all the same.
+    """
 
     endpoints: tuple[Endpoint, ...]
     binds: tuple[BindPod, ...]
     record: RecordAddresses | None
+    remark: str = ""
 
 
 def parse_server_id(text: str | None) -> ServerId | None:
@@ -76,7 +81,8 @@ def plan_endpoints(observed: Observed, target: Target, now_seconds: int) -> Endp
     endpoints: list[Endpoint] = []
     binds: list[BindPod] = []
     book: dict[str, int] = {}
-    for candidate in sorted(_unique(_candidates(observed, target)), key=_order):
+    candidates = sorted(_unique(_candidates(observed, target)), key=_order)
+    for candidate in candidates:
         if candidate.pod is None:
             place = authority(candidate.address, candidate.port)
             book[place] = observed.book.get(place) or next(fresh)
@@ -88,7 +94,8 @@ def plan_endpoints(observed: Observed, target: Target, now_seconds: int) -> Endp
         taken.add(bind.server_id)
         endpoints.append(_endpoint(candidate, bind.pod_name, bind.server_id))
     record = RecordAddresses(book) if book != observed.book else None
-    return EndpointPlan(tuple(endpoints), tuple(binds), record)
+    said = remark([candidate.pod for candidate in candidates if candidate.pod])
+    return EndpointPlan(tuple(endpoints), tuple(binds), record, said)
 
 
 def authority(address: str, port: int) -> str:
@@ -97,7 +104,16 @@ def authority(address: str, port: int) -> str:
 
 
 def _endpoint(candidate: Candidate, name: str, server_id: int) -> Endpoint:
-    return Endpoint(server_id, name, candidate.address, candidate.port, candidate.state)
+    ready = candidate.state is EndpointState.READY
+    return Endpoint(
+        id=server_id,
+        name=name,
+        address=candidate.address,
+        port=candidate.port,
+        state=candidate.state,
+        weight=weight_of(candidate.pod),
+        ready_since_ms=ready_since_ms(candidate.pod) if ready else 0,
+    )
 
 
 def _order(candidate: Candidate) -> tuple[str, str, str, int]:

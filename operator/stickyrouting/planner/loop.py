@@ -18,7 +18,7 @@ def plan(spec: StickySpec, observed: Observed, now_ms: int) -> Plan:
     found = plan_endpoints(observed, target, now_ms // 1000)
     return Plan(
         accepted=accepted,
-        resolved=resolved,
+        resolved=service.with_remark(resolved, found.remark),
         target=target,
         binds=found.binds,
         record=found.record,

@@ -1,5 +1,7 @@
 """Resolving ``spec.service``: which Service, which of its ports, under which address it is reached."""
 
+import msgspec
+
 from stickyrouting.model.objects import Service, ServicePort
 from stickyrouting.model.plan import Reason, Target, Verdict, no, yes
 from stickyrouting.planner.admission import is_proxy_service
@@ -26,6 +28,11 @@ def resolve(service: Service | None, name: str, port: PortRef) -> tuple[Verdict,
         )
     verdict = yes(Reason.RESOLVED_REFS, f"Service {name}, port {found[0].port}")
     return verdict, _target(service, found[0])
+
+
+def with_remark(verdict: Verdict, remark: str) -> Verdict:
+    """Return a verdict whose message also tells what does not stand in the way, but should be mended."""
+    return msgspec.structs.replace(verdict, message=f"{verdict.message}; {remark}") if remark else verdict
 
 
 def _target(service: Service, port: ServicePort) -> Target:

@@ -2,12 +2,16 @@
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from stickyrouting.model.desired import Endpoint, EndpointState
 from stickyrouting.model.observed import Observed
 from stickyrouting.model.plan import Outcome, Plan
 from stickyrouting.model.status import MAX_ENDPOINTS, Condition, EndpointStatus, ProxyCounts, Status
 from stickyrouting.planner import conditions
+from stickyrouting.planner.counts import Counts, connections_moved, count, imbalance, moved
 
+NUMBERS_SECONDS = 15.0
 _SHOWN_FIRST = {EndpointState.DRAINING: 0, EndpointState.UNREADY: 1, EndpointState.READY: 2}
 
 
@@ -15,7 +19,8 @@ def make_status(
     observed: Observed, plan: Plan, outcome: Outcome, previous: tuple[Condition, ...], now_ms: int
 ) -> Status:
     """Return the whole status; ``previous`` are the conditions that stand now."""
-    verdicts = conditions.judge(observed, plan, outcome, now_ms)
+    counts = count(observed)
+    verdicts = {**conditions.judge(observed, plan, outcome, now_ms), "Counted": counts.verdict}
     desired = outcome.desired or observed.desired
     endpoints = desired.endpoints if desired else ()
     return Status(
@@ -26,9 +31,51 @@ def make_status(
         ),
         ready_endpoints=_count(endpoints, EndpointState.READY),
         draining_endpoints=_count(endpoints, EndpointState.DRAINING),
-        endpoints=_shown(endpoints),
+        endpoints=_shown(endpoints, counts),
         proxies=_proxies(observed, desired.version if desired else 0, now_ms),
+        sessions=counts.total(endpoints).sessions if counts.verdict.holds else None,
+        imbalance=_percent(imbalance(counts, endpoints)) if counts.verdict.holds else None,
     )
+
+
+def is_news(status: Status, standing: Status | None, seconds: float) -> bool:
+    """True if a status is worth writing ``seconds`` after numbers were written last.
+
+    Whatever is no number is, at once; numbers are at most every 15 s, and only if sessions or connections moved: what
+    is written for another reason brings the present numbers with it.
+    """
+    if standing is None or _without_numbers(status) != _without_numbers(standing):
+        return True
+    return seconds >= NUMBERS_SECONDS and _numbers_moved(status, standing)
+
+
+def _without_numbers(status: Status) -> Status:
+    """Return a status with all numbers alike, whose absence is still seen."""
+    blank = {"sessions": 0, "connections": 0}
+    endpoints = tuple(
+        e if e.sessions is None else msgspec.structs.replace(e, **blank) for e in status.endpoints
+    )
+    return msgspec.structs.replace(
+        status,
+        endpoints=endpoints,
+        sessions=None if status.sessions is None else 0,
+        imbalance=None if status.imbalance is None else "",
+    )
+
+
+def _numbers_moved(status: Status, standing: Status) -> bool:
+    """True if a number moved; both statuses are of the same endpoints."""
+    if moved(standing.sessions or 0, status.sessions or 0):
+        return True
+    return any(
+        moved(old.sessions or 0, new.sessions or 0)
+        or connections_moved(old.connections or 0, new.connections or 0)
+        for old, new in zip(standing.endpoints, status.endpoints, strict=True)
+    )
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.0%}"
 
 
 def rfc3339(now_ms: int) -> str:
@@ -40,9 +87,17 @@ def _count(endpoints: tuple[Endpoint, ...], state: EndpointState) -> int:
     return sum(e.state is state for e in endpoints)
 
 
-def _shown(endpoints: tuple[Endpoint, ...]) -> tuple[EndpointStatus, ...]:
+def _shown(endpoints: tuple[Endpoint, ...], counts: Counts) -> tuple[EndpointStatus, ...]:
     ordered = sorted(endpoints, key=lambda e: (_SHOWN_FIRST[e.state], e.name))
-    return tuple(EndpointStatus(e.name, e.id, e.state.value) for e in ordered[:MAX_ENDPOINTS])
+    return tuple(_endpoint(e, counts) for e in ordered[:MAX_ENDPOINTS])
+
+
+def _endpoint(endpoint: Endpoint, counts: Counts) -> EndpointStatus:
+    shown = EndpointStatus(endpoint.name, endpoint.id, endpoint.state.value)
+    if not counts.verdict.holds:
+        return shown
+    found = counts.of(endpoint)
+    return msgspec.structs.replace(shown, sessions=found.sessions, connections=found.connections)
 
 
 def _proxies(observed: Observed, version: int, now_ms: int) -> ProxyCounts:

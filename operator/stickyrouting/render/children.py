@@ -21,6 +21,7 @@ def children(
         access.role(owner),
         access.role_binding(owner),
         service.service(owner, spec, target),
+        service.all_proxies(owner, target),
         deployment.deployment(owner, spec, image),
         service.budget(owner),
     )

@@ -43,6 +43,7 @@ def agent(name: str, image: str) -> Manifest:
         "env": _environment(name),
         "ports": [
             {"name": "agent", "containerPort": names.PORT_AGENT, "protocol": "TCP"},
+            {"name": "mesh", "containerPort": names.PORT_MESH, "protocol": "TCP"},
             {"name": "agent-metrics", "containerPort": names.PORT_AGENT_METRICS, "protocol": "TCP"},
         ],
         "resources": to_manifest(AGENT_RESOURCES),

@@ -7,22 +7,32 @@ that the proxy knows only from its cookie is bound by no worker before that work
 import ipaddress
 from string import Template
 
-from stickyrouting.model.desired import Desired, Endpoint, HealthCheck
+from stickyrouting.model.desired import Algorithm, Desired, Endpoint, HealthCheck
 from stickyrouting.model.errors import InvalidDesired
 from stickyrouting.render import haproxy_names as names
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapName
 
 CHECK_HOST = "localhost"
+_BALANCE = {
+    Algorithm.LEAST_SESSIONS: "roundrobin",
+    Algorithm.ROUND_ROBIN: "roundrobin",
+    Algorithm.LEAST_CONNECTIONS: "leastconn",
+    Algorithm.RANDOM: "random(2)",
+}
 Weights = tuple[tuple[int, int], ...]
 
 _APP = Template("""\
 backend $app
-  balance roundrobin
-$check  # By number through a table: use-server walks the list of servers before HAProxy 3.3.
-  use-server s%[var(txn.want)] if { var(txn.want) -m int gt 0 } !{ var(txn.want),in_table($ids) }
+$balance$check\
+  # In flight. Here every id is one of ours: a hit's own or the one that was just made; and here it costs no condition.
+  http-request track-sc1 var(txn.sid) table $live
+  # By number through a table: use-server walks the list of servers before HAProxy 3.3. The condition that the fast path
+  # fails stands first: its server is in the table, which is filled by the first answer of each server.
+  use-server s%[var(txn.want)] if { var(txn.slow) -m found } { var(txn.want) -m int gt 0 } \
+!{ var(txn.want),in_table($ids) }
   stick match var(txn.want) table $ids
-  stick store-response srv_id table $ids unless { srv_id,in_table($ids) }
+  stick store-response srv_id table $ids if { var(txn.slow) -m found } !{ srv_id,in_table($ids) }
 
   acl new var(txn.new) -m bool
   acl ready str($ready),table_gpt0($control) eq 1
@@ -60,6 +70,7 @@ _FALLBACK = Template("""\
 # The Service's own address, for requests that no listed server can take. A backend of its own, not a backup server:
 # nbsrv would count that one as up, and the rules of the other backend would bind sessions to it.
 backend $fallback
+  http-request track-sc1 var(txn.sid) table $live
   server $fallback $address
 """)
 
@@ -75,6 +86,7 @@ def render_app(desired: Desired, weights: Weights, settings: ProxySettings) -> s
         app=names.APP,
         sessions=names.SESSIONS,
         control=names.CONTROL,
+        live=names.LIVE,
         ids=names.IDS,
         ready=names.READY_KEY,
         signing=names.SIGNING_KEY,
@@ -86,6 +98,7 @@ def render_app(desired: Desired, weights: Weights, settings: ProxySettings) -> s
         keys=settings.map_path(MapName.KEYS),
         state=settings.map_path(MapName.STATE),
         id2hint=settings.map_path(MapName.ID2HINT),
+        balance=_balance(desired.placement.algorithm),
         check=_http_check(desired.health_check),
         servers=_servers(desired, dict(weights)),
     )
@@ -96,12 +109,22 @@ def render_fallback(desired: Desired) -> str:
     if desired.fallback is None:
         return ""
     place = host_port(desired.fallback.address, desired.fallback.port)
-    return _FALLBACK.substitute(fallback=names.FALLBACK, address=place)
+    return _FALLBACK.substitute(fallback=names.FALLBACK, live=names.LIVE, address=place)
 
 
 def host_port(address: str, port: int) -> str:
     """Return an address as HAProxy reads it: IPv6 in brackets."""
     return f"[{address}]:{port}" if ipaddress.ip_address(address).version == 6 else f"{address}:{port}"
+
+
+def _balance(algorithm: Algorithm) -> str:
+    """Return what HAProxy does with births that no slot claims (manual, "balance" and "hash-type").
+
+    A new session has no key of its own to hash; its client's address is what comes back.
+    """
+    if algorithm is Algorithm.CONSISTENT_HASH:
+        return "  balance hash src\n  hash-type consistent\n"
+    return f"  balance {_BALANCE[algorithm]}\n"
 
 
 def _http_check(check: HealthCheck) -> str:

@@ -11,6 +11,8 @@ LIVE_SESSIONS = 200_000
 MIN_HARD_STOP_SECONDS = 24 * 3600 + 30 * 60
 """Workers that a reload left behind keep their WebSockets at least this long."""
 HARD_STOP_SPARE_SECONDS = 60
+ASK_AGAIN_MS = 1_000
+"""How often, about, a birth that waits for a place repeats its question."""
 
 _GLOBAL = Template("""\
 global
@@ -62,6 +64,21 @@ backend $ids
 
 """)
 
+_PLACES = Template("""\
+# Who asks for a place is asked for by name and waits: what got lost, or went to an agent that ended, is asked again.
+resolvers $places
+  nameserver $agent $address
+  resolve_retries $tries
+  timeout retry ${pause}ms
+  hold valid 0
+  hold other 0
+  hold nx 0
+  hold refused 0
+  hold timeout 0
+  hold obsolete 0
+
+""")
+
 _METRICS = Template("""\
 frontend $metrics
 $binds
@@ -109,6 +126,19 @@ def render_tables(desired: Desired, settings: ProxySettings) -> str:
         size=settings.table_size,
         live_size=LIVE_SESSIONS,
         idle=desired.idle_seconds,
+    )
+
+
+def render_places(desired: Desired, settings: ProxySettings) -> str:
+    """Return the section of the name server that births wait for, in all as long as the queue's timeout says."""
+    wait = desired.timeouts.queue
+    tries = max(1, round(wait / ASK_AGAIN_MS))
+    return _PLACES.substitute(
+        places=names.PLACES,
+        agent=names.AGENT_PEER,
+        address=settings.places,
+        tries=tries,
+        pause=max(1, wait // tries),
     )
 
 

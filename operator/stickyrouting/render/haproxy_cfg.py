@@ -2,7 +2,7 @@
 
 from stickyrouting.model.desired import Desired
 from stickyrouting.render.haproxy_backend import Weights, render_app, render_fallback
-from stickyrouting.render.haproxy_base import render_metrics, render_process, render_tables
+from stickyrouting.render.haproxy_base import render_metrics, render_places, render_process, render_tables
 from stickyrouting.render.haproxy_check import check_desired
 from stickyrouting.render.haproxy_frontend import render_frontend
 from stickyrouting.render.haproxy_settings import ProxySettings
@@ -17,6 +17,7 @@ def render_config(desired: Desired, weights: Weights, settings: ProxySettings) -
     sections = (
         render_process(desired, settings),
         render_tables(desired, settings),
+        render_places(desired, settings),
         render_metrics(settings),
         render_frontend(desired, settings),
         "\n",

@@ -11,6 +11,7 @@ from stickyrouting.render.haproxy_names import MAX_SERVER_ID
 
 MAX_TIME_MS = (1 << 31) - 1
 """HAProxy's longest time, about 24 days (manual, section 2.5)."""
+MAX_WEIGHT = 1_000
 _COOKIE = re.compile(r"[A-Za-z0-9!&*+.^_`|~-]+")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
@@ -22,6 +23,7 @@ def check_desired(desired: Desired) -> None:
         *_time_faults(desired),
         *_check_faults(desired),
         *_place_faults(desired),
+        *_placement_faults(desired),
     ]
     if faults:
         raise InvalidDesired("; ".join(faults))
@@ -67,6 +69,17 @@ def _place_faults(desired: Desired) -> Iterator[str]:
     for id_, count in Counter(endpoint.id for endpoint in desired.endpoints).items():
         if count > 1:
             yield f"endpoint {id_}: is in the list {count} times"
+
+
+def _placement_faults(desired: Desired) -> Iterator[str]:
+    placement = desired.placement
+    if placement.max_per_pod is not None and placement.max_per_pod < 1:
+        yield f"placement.maxPerPod {placement.max_per_pod}: use 1 or more, or leave it out"
+    if placement.slow_start_ms < 0:
+        yield f"placement.slowStartMs {placement.slow_start_ms}: use 0 or more"
+    for endpoint in desired.endpoints:
+        if not 0 <= endpoint.weight <= MAX_WEIGHT:
+            yield f"endpoint {endpoint.id}: weight {endpoint.weight} is not from 0 to {MAX_WEIGHT}"
 
 
 def _address_faults(place: str, address: Address | Endpoint) -> Iterator[str]:

@@ -9,32 +9,34 @@ from string import Template
 from stickyrouting.model.desired import Desired
 from stickyrouting.render import haproxy_names as names
 from stickyrouting.render.haproxy_settings import ProxySettings
-from stickyrouting.render.maps import MapName, Serving
+from stickyrouting.render.maps import Gate, MapName, Serving
 
 MAX_TOUCH_MS = 60_000
 IDLE_SHARE = 4
+RETRY_AFTER_SECONDS = 5
 
 _FRONTEND = Template("""\
 frontend $traffic
 $binds
   # A proxy that stops lets go of its clients, except where the connection is a WebSocket now.
   http-after-response set-header Connection close if { str($stopping),map_str($state) $yes } !{ status 101 }
-  http-request set-header X-Forwarded-For %[src]
+  # The client's address as text, once per connection: writing it anew for each request is the dearest of these rules.
+  tcp-request session set-var(sess.ip) src,lower
+  http-request set-header X-Forwarded-For %[var(sess.ip)]
   http-request del-header X-Sticky- -m beg
 
   # Fast path: the first $length characters are an id that was issued here and needs no touch. Whoever names an id of
-  # the table can only have it from its cookie, so no signature is checked.
+  # the table can only have it from its cookie, so no signature is checked. Its server is one that has answered and was
+  # not forgotten since, as those are that are no longer listed; a mark is no server.
   http-request set-var(txn.sid) $cookie,bytes(0,$length)
   http-request set-var(txn.want) var(txn.sid),table_gpt0($sessions)
-  acl hit var(txn.want) -m int gt 0
-  http-request track-sc1 var(txn.sid) table $live if hit
-  http-request allow if { var(txn.want) -m int 1:$mask } { var(txn.sid),table_expire($sessions) ge $fresh_ms }
+  http-request allow if { var(txn.want),in_table($ids) } { var(txn.sid),table_expire($sessions) ge $fresh_ms }
 
   # Slow path: touch, marks, table miss, new session.
   # An acl is evaluated anew at each use: those below read variables that no longer change.
   http-request set-var(txn.slow) bool(true)
   http-request set-var(txn.tid) int(0)
-  http-request set-var(txn.tid) var(txn.want) if hit
+  http-request set-var(txn.tid) var(txn.want) if { var(txn.want) -m int gt 0 }
   http-request unset-var(txn.want)
   acl known var(txn.tid) -m int gt 0
   acl ended var(txn.tid) -m int $ended
@@ -49,14 +51,19 @@ $binds
   http-request track-sc2 var(txn.sid) table $sessions if known aged !ended
   http-request sc-set-gpt0(2) int($ended) if known aged !ended
   http-request set-var(txn.want) var(txn.tid),and($mask) if live !unbound
+  # Its pod is no longer listed. Another proxy may have moved the session already: then its cookie says where.
+  http-request set-var(txn.lost) bool(true) if live !unbound !{ var(txn.want),map_str($id2hint) -m found }
+  acl lost var(txn.lost) -m bool
+  http-request unset-var(txn.want) if lost
   http-request track-sc0 var(txn.sid) table $sessions if live
 
-  # Not in the table: the hint, if its signature is right and the cookie not older than an idle session may be.
-  http-request set-var(txn.mac) var(txn.ck),field(4,.) if ck !known
-  http-request set-var(txn.key) var(txn.ck),field(5,.),map_str($keys) if ck !known
+  # Not in the table, or lost: the hint, if its signature is right and the cookie not older than an idle session may be.
+  http-request set-var(txn.mac) var(txn.ck),field(4,.) if ck !known or ck lost
+  acl signed var(txn.mac) -m found
+  http-request set-var(txn.key) var(txn.ck),field(5,.),map_str($keys) if signed
   http-request set-var(txn.ok) \
 var(txn.ck),field(1,.,3),hmac(sha256,txn.key),ub64enc,bytes(0,$mac),secure_memcmp(txn.mac) \
-if ck !known { var(txn.key) -m found } { var(txn.ck),field(1,.) -m len $length }
+if signed { var(txn.key) -m found } { var(txn.ck),field(1,.) -m len $length }
   http-request set-var(txn.ts) var(txn.ck),field(3,.) if { var(txn.ok) -m bool }
   http-request set-var(txn.ok) bool(false) if { var(txn.ok) -m bool } { date,sub(txn.ts) ge $idle }
   http-request set-var(txn.ok) bool(false) if { var(txn.ok) -m bool } aged
@@ -71,7 +78,21 @@ if ck !known { var(txn.key) -m found } { var(txn.ck),field(1,.) -m len $length }
   http-request set-var(txn.rnd) uuid(),hmac(sha256,txn.sign),ub64enc,bytes(0,22) if new
   http-request set-var-fmt(txn.sid) %[date]%[var(txn.rnd)] if new
   http-request set-var(txn.tid) int(0) if new
-  http-request track-sc1 var(txn.sid) table $live
+
+  # All pods (nearly) full: a new session asks the agent for a place, and waits for the answer as long as it may.
+  # No rule of HAProxy's own can wait for a weight; a name server's answer it can wait for.
+  http-request set-var(txn.gated) str($gated),map_str($births) if new { nbsrv($app) gt 0 }
+  acl gated var(txn.gated) -m str $closed
+  http-request set-var(txn.ticket) uuid() if gated
+  http-request do-resolve(txn.place,$places,ipv4) var(txn.ticket) if gated
+  # The answer is an address, and that is the id of the server where the place is; 0 is any, others say: none.
+  http-request set-var(txn.want) var(txn.place),add(0) if gated
+  http-request return status 503 hdr Retry-After $retry hdr Cache-Control no-store \
+if gated !{ var(txn.want) -m int 0:$mask }
+  http-request unset-var(txn.want) if gated { var(txn.want) -m int 0 }
+
+  # Whoever has no pod draws one. A slot whose server is down or gone leaves the choice to the algorithm of the backend.
+  http-request set-var(txn.want) rand($slots),map_str_int($births) if !{ var(txn.want) -m found } { nbsrv($app) gt 0 }
 
 $fallback  default_backend $app
 """)
@@ -90,9 +111,14 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         traffic=names.TRAFFIC,
         app=names.APP,
         sessions=names.SESSIONS,
-        live=names.LIVE,
+        ids=names.IDS,
         stopping=names.STOPPING_KEY,
         signing=names.SIGNING_KEY,
+        gated=names.GATED_KEY,
+        closed=Gate.GATED.value,
+        places=names.PLACES,
+        slots=names.BIRTH_SLOTS,
+        retry=RETRY_AFTER_SECONDS,
         yes=Serving.STOPPING.value,
         length=names.SESSION_ID_LENGTH,
         mac=names.MAC_LENGTH,
@@ -107,6 +133,8 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         keys=settings.map_path(MapName.KEYS),
         state=settings.map_path(MapName.STATE),
         hint2id=settings.map_path(MapName.HINT2ID),
+        id2hint=settings.map_path(MapName.ID2HINT),
+        births=settings.map_path(MapName.BIRTHS),
         fallback=_use_fallback(desired, settings),
     )
 

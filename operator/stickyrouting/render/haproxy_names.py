@@ -12,6 +12,8 @@ APP = "app"
 FALLBACK = "fallback"
 TRAFFIC = "fe"
 METRICS = "metrics"
+PLACES = "places"
+"""Resolvers section: its only name server is the agent, which answers a birth that waits when there is room."""
 
 PEERS = "pp"
 LOCAL_PEER = "local"
@@ -20,6 +22,9 @@ AGENT_PEER = "agent"
 READY_KEY = "ready"
 STOPPING_KEY = "stopping"
 SIGNING_KEY = "signing"
+GATED_KEY = "gated"
+BIRTH_SLOTS = 256
+"""Numbers that a birth draws from; as many as the planner's slots (a test holds the two together)."""
 
 SESSION_ID_LENGTH = 32
 """Ten digits of the time of birth and 22 characters of base64url (132 bits)."""

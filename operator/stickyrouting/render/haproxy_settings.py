@@ -32,7 +32,7 @@ class ProxySettings:
     agent_peer: str = "127.0.0.1:10001"
     threads: int = 2
     maxconn: int = 8_000
-    table_size: int = 1_000_000
+    table_size: int = 1_300_000
 
     def __post_init__(self) -> None:
         # The path stands inside sample expressions, where HAProxy has no way to quote commas and brackets.
@@ -40,6 +40,11 @@ class ProxySettings:
             raise ValueError(
                 f"run directory {self.run!r}: use an absolute path of letters, digits, '.', '_' and '-'"
             )
+
+    @property
+    def places(self) -> str:
+        """Where the agent is asked for a place: UDP, on the port where it is HAProxy's peer by TCP."""
+        return self.agent_peer
 
     @property
     def config(self) -> str:

@@ -1,7 +1,7 @@
 """The map files of HAProxy: what changes at runtime without a reload, and what no client may name.
 
 Order of changes: ``keys.map`` before ``state.map`` (a key must be known before it signs), ``hint2id.map`` and
-``id2hint.map`` before the server that they name.
+``id2hint.map`` before the server that they name. The ids of ``id2hint.map`` are all endpoints, and no other.
 """
 
 import base64
@@ -9,14 +9,20 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from stickyrouting.model.desired import Desired
 from stickyrouting.model.errors import InvalidDesired, InvalidKeys
 from stickyrouting.model.keys import KeySet
-from stickyrouting.render.haproxy_names import HINT_LENGTH, MAX_SERVER_ID, SIGNING_KEY, STOPPING_KEY
+from stickyrouting.render.haproxy_names import (
+    GATED_KEY,
+    HINT_LENGTH,
+    MAX_SERVER_ID,
+    SIGNING_KEY,
+    STOPPING_KEY,
+)
 
 KEY_BYTES = 32
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -29,6 +35,7 @@ class MapName(StrEnum):
     ID2HINT = "id2hint.map"
     KEYS = "keys.map"
     STATE = "state.map"
+    BIRTHS = "births.map"
 
 
 class Serving(Enum):
@@ -36,6 +43,13 @@ class Serving(Enum):
 
     OPEN = "no"
     STOPPING = "yes"
+
+
+class Gate(Enum):
+    """Whether each birth asks the agent for a place first; numbers, as all values of ``births.map`` are."""
+
+    OPEN = "0"
+    GATED = "1"
 
 
 class MapEntry(NamedTuple):
@@ -62,13 +76,20 @@ def render_maps(
     The signing key's id stands in ``state.map``: in ``keys.map`` a client could name it in its cookie.
     """
     _check_keys(keys)
-    hints = _hints(desired, keys)
+    hints = _hints(desired, keys.hint_key)
+    former = [pair for key in keys.former_hint_keys for pair in _hints(desired, key)]
     return {
-        MapName.HINT2ID: tuple(MapEntry(value, str(id_)) for id_, value in hints),
+        MapName.HINT2ID: tuple(MapEntry(value, str(id_)) for id_, value in (*hints, *former)),
         MapName.ID2HINT: tuple(MapEntry(str(id_), value) for id_, value in hints),
         MapName.KEYS: tuple(MapEntry(key_id, keys.keys[key_id]) for key_id in sorted(keys.keys)),
         MapName.STATE: (MapEntry(SIGNING_KEY, keys.current), MapEntry(STOPPING_KEY, serving.value)),
     }
+
+
+def render_births(slots: Sequence[int], gate: Gate) -> tuple[MapEntry, ...]:
+    """Return the content of ``births.map``: the server of each slot, and the gate, changed in one step."""
+    numbered = (MapEntry(str(slot), str(id_)) for slot, id_ in enumerate(slots))
+    return (*numbered, MapEntry(GATED_KEY, gate.value))
 
 
 def map_text(entries: Iterable[MapEntry]) -> str:
@@ -77,20 +98,21 @@ def map_text(entries: Iterable[MapEntry]) -> str:
 
 
 def merged_keys(newest: KeySet, other: KeySet | None) -> KeySet:
-    """Return what two slots say together: the newest signs and names servers, the keys of both are accepted."""
+    """Return what two slots say together: the newest signs and names servers, what both made is understood."""
     if other is None:
         return newest
-    return KeySet(newest.current, {**other.keys, **newest.keys}, newest.hint_key)
+    former = () if other.hint_key == newest.hint_key else (other.hint_key,)
+    return KeySet(newest.current, {**other.keys, **newest.keys}, newest.hint_key, former)
 
 
-def _hints(desired: Desired, keys: KeySet) -> tuple[tuple[int, str], ...]:
+def _hints(desired: Desired, hint_key: str) -> tuple[tuple[int, str], ...]:
     ids = [endpoint.id for endpoint in desired.endpoints]
     for id_ in ids:
         if not 1 <= id_ <= MAX_SERVER_ID:
             raise InvalidDesired(f"endpoint id {id_}: use 1 to {MAX_SERVER_ID}")
     if len(set(ids)) != len(ids):
         raise InvalidDesired(f"endpoint ids {ids}: each may stand for one endpoint only")
-    return tuple((id_, hint(keys.hint_key, id_)) for id_ in ids)
+    return tuple((id_, hint(hint_key, id_)) for id_ in ids)
 
 
 def _check_keys(keys: KeySet) -> None:

@@ -1,4 +1,4 @@
-"""The Service in front of the proxies, and the budget that keeps most of them running."""
+"""The Services in front of the proxies and between them, and the budget that keeps most of them running."""
 
 from stickyrouting.model import names
 from stickyrouting.model.observed import Identity
@@ -10,11 +10,6 @@ from stickyrouting.render.owner import Manifest, metadata
 def service(owner: Identity, spec: StickySpec, target: Target) -> Manifest:
     """Return ``NAME-sticky``: the application Service's IP families, and its port unless told otherwise."""
     wanted = spec.proxy.service
-    families: Manifest = {}
-    if target.ip_families:
-        families["ipFamilies"] = list(target.ip_families)
-    if target.ip_family_policy:
-        families["ipFamilyPolicy"] = target.ip_family_policy
     manifest: Manifest = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -30,12 +25,42 @@ def service(owner: Identity, spec: StickySpec, target: Target) -> Manifest:
                     "targetPort": "http",
                 }
             ],
-            **families,
+            **_families(target),
         },
     }
     if wanted.annotations:
         manifest["metadata"]["annotations"] = dict(wanted.annotations)
     return manifest
+
+
+def all_proxies(owner: Identity, target: Target) -> Manifest:
+    """Return ``NAME-sticky-all``: its DNS name lists every proxy, so that their agents find each other.
+
+    Unready ones too: a proxy gets ready only when it has learnt the map from the others.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(owner, names.all_proxies(owner.key.name)),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": names.selector_labels(owner.key.name),
+            "ports": [{"name": "mesh", "port": names.PORT_MESH, "protocol": "TCP", "targetPort": "mesh"}],
+            **_families(target),
+        },
+    }
+
+
+def _families(target: Target) -> Manifest:
+    """Return the application Service's IP families, as far as it names any."""
+    families: Manifest = {}
+    if target.ip_families:
+        families["ipFamilies"] = list(target.ip_families)
+    if target.ip_family_policy:
+        families["ipFamilyPolicy"] = target.ip_family_policy
+    return families
 
 
 def budget(owner: Identity) -> Manifest:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -79,7 +79,7 @@ class Verifier:
 
     def snapshot(self) -> Result:
         """Figures so far."""
-        return make_result(self._tallies, self._pods(), time.monotonic())
+        return make_result(self._tallies, [visitor.session for visitor in self._visitors], time.monotonic())
 
     async def stop(self) -> Result:
         """Let requests in flight finish, return the figures; an error of a worker is raised here."""
@@ -100,10 +100,6 @@ class Verifier:
         for task in self._tasks:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
-
-    def _pods(self) -> dict[str, int]:
-        homes = (visitor.session.home for visitor in self._visitors)
-        return dict(sorted(Counter(home.pod for home in homes if home is not None).items()))
 
     def _new_visitor(self) -> Visitor:
         browser = wire.make_browser(self._connector, self.settings.timeout)

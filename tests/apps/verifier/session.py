@@ -48,12 +48,19 @@ class Session:
     """What the client knows: its home, how often the home answered, and how many requests got no answer
     since.
 
-    A request without an answer may or may not have been counted by the home; the next answer tells.
+    A request without an answer may or may not have been counted by the home; the next answer tells. ``answers`` is how
+    many the session had, wherever they came from.
     """
 
     number: int
     home: Answer | None = None
     unanswered: int = 0
+    answers: int = 0
+
+    @property
+    def returned(self) -> bool:
+        """Whether the client came back and was answered: before, the proxies may take it for one that never will."""
+        return self.answers > 1
 
     def judge(self, answer: Answer) -> Verdict:
         """Compare ``answer`` with what the session should have; changes nothing."""
@@ -73,6 +80,7 @@ class Session:
         """The session lives where ``answer`` came from, with the counter that it names."""
         self.home = answer
         self.unanswered = 0
+        self.answers += 1
 
     def unsettle(self) -> None:
         """A request got no answer."""

@@ -3,8 +3,11 @@
 import math
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from apps.verifier.session import Session
 
 MAX_SAMPLES = 20
 
@@ -90,7 +93,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A run: totals, its phases in order, and the sessions that live on each pod at the end."""
+    """A run: totals, its phases in order, and the sessions that live on each pod at the end.
+
+    ``returned`` are those of ``pods`` that came back at least once: what the proxies should count.
+    """
 
     requests: int
     verified: int
@@ -102,6 +108,7 @@ class Result:
     reissued: int
     phases: tuple[Figures, ...]
     pods: dict[str, int]
+    returned: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain object for ``json.dumps``."""
@@ -145,8 +152,8 @@ def make_figures(tally: Tally, now: float) -> Figures:
     )
 
 
-def make_result(tallies: list[Tally], pods: dict[str, int], now: float) -> Result:
-    """Sum of all phases."""
+def make_result(tallies: list[Tally], living: Sequence[Session], now: float) -> Result:
+    """Sum of all phases, and where the sessions live."""
     phases = tuple(make_figures(tally, now) for tally in tallies)
     return Result(
         requests=sum(p.requests for p in phases),
@@ -158,5 +165,11 @@ def make_result(tallies: list[Tally], pods: dict[str, int], now: float) -> Resul
         errors=sum(p.errors for p in phases),
         reissued=sum(p.reissued for p in phases),
         phases=phases,
-        pods=pods,
+        pods=_by_pod(living),
+        returned=_by_pod([session for session in living if session.returned]),
     )
+
+
+def _by_pod(sessions: Sequence[Session]) -> dict[str, int]:
+    homes = (session.home for session in sessions)
+    return dict(sorted(Counter(home.pod for home in homes if home is not None).items()))

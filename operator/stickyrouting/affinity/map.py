@@ -1,0 +1,327 @@
+"""The affinity map of one agent: what its HAProxy and the other agents say, merged.
+
+Two states of a session are ordered: an end beats all, then the later version, then the larger server id. So all
+agents that heard the same, in whatever order and however often, hold the same map; expiry is the latest that anyone
+knows, and a session once confirmed stays confirmed. A version is made only by a change that this agent's own HAProxy
+made by itself: whatever crosses an unacknowledged push, or comes from a HAProxy that is only being taught, is a touch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import NamedTuple
+from zlib import crc32
+
+from stickyrouting.affinity.counts import Counts
+from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry, is_provisional, target_of
+from stickyrouting.affinity.packed import (
+    EXPIRY_SHIFT,
+    LAPSED,
+    LOCAL,
+    TICKS,
+    VERSION_SHIFT,
+    expiry_of,
+    pack,
+    value_of,
+    version_of,
+)
+from stickyrouting.affinity.wheel import Wheel
+
+PARTS = 1024
+"""One large dictionary would stop everything for 50 ms when it grows."""
+SLICE = 500
+"""Entries looked at without a pause: a millisecond or two."""
+PROVISIONAL_SECONDS = 60
+TOUCH_SHARE = 4
+MAX_TOUCH_SECONDS = 60.0
+"""HAProxy touches a used session once in a quarter of the idle time, at least once a minute."""
+EPOCH_DIGITS = 10
+
+
+class Trust(Enum):
+    """What a report of HAProxy may change.
+
+    ``CHANGE``: HAProxy holds our map, so what differs is its own doing. ``TOUCH``: it may not have heard us yet.
+    ``LEARN``: this agent starts anew and reads what HAProxy held all the while; nobody remembers the versions.
+    """
+
+    CHANGE = "change"
+    TOUCH = "touch"
+    LEARN = "learn"
+
+
+class Change(StrEnum):
+    """What a report means for one session; ``RETURN``: unknown here, it came back from its cookie's hint."""
+
+    BIRTH = "birth"
+    RETURN = "return"
+    CONFIRM = "confirm"
+    MOVE = "move"
+    END = "end"
+    TOUCH = "touch"
+    NOTHING = "nothing"
+
+
+class Outcome(NamedTuple):
+    """What a report or a foreign entry led to.
+
+    ``relay``: the other agents have to hear of it. ``push``: our HAProxy has to hear of it. ``moved``: it has
+    another server than before, so that HAProxy shall look once and renew the cookie.
+    """
+
+    change: Change
+    relay: bool = False
+    push: bool = False
+    moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long sessions live, in seconds; ``epoch`` is the wall clock's time when the agent's clock was 0."""
+
+    idle: float
+    absolute: float
+    epoch: float
+
+
+_NOTHING = Outcome(Change.NOTHING)
+_NEW = Outcome(Change.TOUCH, push=True)
+_NEW_BIRTH = Outcome(Change.BIRTH, push=True)
+
+
+class AffinityMap:
+    """Session id (at most 32 bytes) → binding; ``clock`` is the Lamport time, ``ended`` the sessions counted out here.
+
+    ``listed`` tells whether a server id is an endpoint now.
+    """
+
+    def __init__(self, lifetime: Lifetime, listed: Callable[[int], bool] = lambda _: True) -> None:
+        self.lifetime = lifetime
+        self.clock = 0
+        self.counts = Counts()
+        self.expired = 0
+        self._listed = listed
+        self._parts: list[dict[bytes, int]] = [{} for _ in range(PARTS)]
+        self._wheel = Wheel()
+
+    def report(self, entry: tuple[bytes, int, int], trust: Trust, now: float) -> Outcome:
+        """Take (key, value, remaining ms) as this agent's HAProxy tells it."""
+        key, value, remaining_ms = entry
+        tick, expiry = int(now * TICKS), int(now * TICKS) + remaining_ms * TICKS // 1000
+        old = self._find(key, tick)
+        if not value or expiry <= tick:
+            return _NOTHING
+        if old is None:
+            return self._enter(key, value, expiry, trust, tick)
+        if target_of(value) == target_of(value_of(old)):
+            return self._agree(key, old, value, expiry, tick)
+        if trust is Trust.TOUCH:
+            return self._prolong(key, old, expiry, tick)
+        remembered = trust is Trust.LEARN and version_of(old) and not self._outlived(old, value)
+        if remembered or value_of(old) == ENDED:
+            return self._prolong(key, old, expiry, tick)._replace(push=True)
+        return self._change(key, old, value, expiry, tick)
+
+    def merge(self, entry: Entry, now: float) -> Outcome:
+        """Take an entry as another agent tells it."""
+        key, version, value, remaining_ms = entry
+        tick = int(now * TICKS)
+        expiry = tick + remaining_ms * TICKS // 1000
+        self.clock = max(self.clock, version)
+        if not value or expiry <= tick:
+            return _NOTHING
+        old = self._find(key, tick)
+        if old is None:
+            self._put(key, version << VERSION_SHIFT | expiry << EXPIRY_SHIFT | value, tick)
+            return _NEW_BIRTH if value & NEWBORN and value < ENDED else _NEW
+        if self._knows_better(old, entry):
+            self._put(key, pack(self._next(), value_of(old), expiry_of(old), old & LOCAL), tick)
+            return Outcome(Change.TOUCH, relay=True)
+        return self._join(old, entry, expiry, tick)
+
+    def touch(self, key: bytes, remaining: float, now: float) -> bool:
+        """Prolong a session that has something in flight; return whether others must hear of it."""
+        tick = int(now * TICKS)
+        old = self._find(key, tick)
+        if old is None or value_of(old) >= ENDED:
+            return False
+        return self._prolong(key, old, tick + int(remaining * TICKS), tick).relay
+
+    def entry(self, key: bytes, now: float) -> Entry | None:
+        """Return a live entry as it is told to others."""
+        packed = self._part(key).get(key)
+        return _told(key, packed, int(now * TICKS)) if packed is not None else None
+
+    def entries(self, wanted: Callable[[int], bool], now: Callable[[], float]) -> Iterator[list[Entry]]:
+        """Yield the live entries whose key's checksum is ``wanted``, part by part, each as it is by then."""
+        for part in self._parts:
+            tick = int(now() * TICKS)
+            told = (_told(key, packed, tick) for key, packed in part.items() if wanted(crc32(key)))
+            if part:
+                yield [entry for entry in told if entry is not None]
+
+    def expire(self, now: float, limit: int) -> int:
+        """Let go of what has expired, looking at no more than ``limit`` entries; return how many were looked at."""
+        tick = int(now * TICKS)
+        keys = self._wheel.take(tick, limit)
+        for key in keys:
+            self._look_again(key, tick)
+        return len(keys)
+
+    def digest(self, sums: list[int], cut: float, now: Callable[[], float]) -> Iterator[None]:
+        """Add up the map into ``sums`` (a power of two of buckets), pausing now and then.
+
+        Entries that expire within ``cut`` seconds are left out: two agents never drop them in the same instant. What
+        is added up is what must agree (key, server, confirmed), by a hash that is the same in every process.
+        """
+        mask, counted = len(sums) - 1, 0
+        for part in self._parts:
+            limit = int((now() + cut) * TICKS)
+            for key, packed in part.items():
+                if expiry_of(packed) > limit:
+                    checksum = crc32(key)
+                    sums[checksum & mask] ^= hash((checksum, value_of(packed))) & 0xFFFFFFFFFFFFFFFF
+            counted += len(part)
+            if counted >= SLICE:
+                counted = 0
+                yield
+
+    @property
+    def _notable(self) -> int:
+        """Return the ticks by which an expiry must move to be a touch: a report tells the same with other delays."""
+        return int(min(MAX_TOUCH_SECONDS, self.lifetime.idle / TOUCH_SHARE) / 4 * TICKS) or 1
+
+    def _part(self, key: bytes) -> dict[bytes, int]:
+        return self._parts[crc32(key) & PARTS - 1]
+
+    def _find(self, key: bytes, tick: int) -> int | None:
+        """Return the entry; one that has expired but was not looked at yet is dropped, as if it had been."""
+        packed = self._part(key).get(key)
+        if packed is None or expiry_of(packed) > tick:
+            return packed
+        return None
+
+    def _next(self) -> int:
+        self.clock += 1
+        return self.clock
+
+    def _enter(self, key: bytes, value: int, expiry: int, trust: Trust, tick: int) -> Outcome:
+        version = 0 if trust is Trust.LEARN else self._next()
+        self._put(key, pack(version, value, expiry, LOCAL), tick)
+        if trust is Trust.LEARN:
+            return Outcome(Change.TOUCH)
+        if value == ENDED:
+            return Outcome(Change.END, relay=True)
+        return Outcome(Change.BIRTH if is_provisional(value) else Change.RETURN, relay=True)
+
+    def _agree(self, key: bytes, old: int, value: int, expiry: int, tick: int) -> Outcome:
+        """HAProxy names the server that we know: a touch, or the client came back."""
+        if not is_provisional(value_of(old)) or is_provisional(value):
+            return self._prolong(key, old, expiry, tick)
+        expiry = max(expiry, expiry_of(old))
+        self._put(key, pack(version_of(old), value, expiry, LOCAL), tick)
+        return Outcome(Change.CONFIRM, relay=True)
+
+    def _prolong(self, key: bytes, old: int, expiry: int, tick: int) -> Outcome:
+        if expiry < expiry_of(old) + self._notable:
+            return Outcome(Change.TOUCH)
+        self._put(key, pack(version_of(old), value_of(old), expiry, LOCAL), tick)
+        return Outcome(Change.TOUCH, relay=True)
+
+    def _change(self, key: bytes, old: int, value: int, expiry: int, tick: int) -> Outcome:
+        """HAProxy bound the session to another server, or ended it."""
+        kept = value if value >= ENDED else _confirmed_by(value, value_of(old))
+        self._put(key, pack(self._next(), kept, max(expiry, expiry_of(old)), LOCAL), tick)
+        return Outcome(Change.END if value == ENDED else Change.MOVE, relay=True)
+
+    def _outlived(self, old: int, value: int) -> bool:
+        """The others name a server that is gone, HAProxy one that is there: it failed over while nobody listened."""
+        return not self._listed(target_of(value_of(old))) and self._listed(target_of(value))
+
+    def _knows_better(self, old: int, theirs: Entry) -> bool:
+        ours = value_of(old)
+        if version_of(old) or not theirs.version or ENDED in (ours, theirs.value):
+            return False
+        if target_of(ours) == target_of(theirs.value):
+            return False
+        return not self._listed(target_of(theirs.value)) and self._listed(target_of(ours))
+
+    def _join(self, old: int, entry: Entry, expiry: int, tick: int) -> Outcome:
+        ours = value_of(old)
+        wins = _rank(entry.version, entry.value) > _rank(version_of(old), ours)
+        version = entry.version if wins else version_of(old)
+        value = entry.value if wins else ours
+        value = value if value >= ENDED else _confirmed_by(value, ours if wins else entry.value)
+        later = expiry >= expiry_of(old) + self._notable
+        packed = pack(version, value, max(expiry, expiry_of(old)), 0 if later else old & LOCAL)
+        if value == ours and version == version_of(old) and not later:
+            return _NOTHING
+        self._put(entry.key, packed, tick)
+        moved = target_of(value) != target_of(ours)
+        return Outcome(Change.TOUCH, push=value != ours or later, moved=moved)
+
+    def _put(self, key: bytes, packed: int, tick: int) -> None:
+        part = self._parts[crc32(key) & PARTS - 1]
+        before = part.get(key)
+        if before is not None and not (before | packed) & NEWBORN:
+            # Confirmed as before: its age is not changed by anything.
+            packed = packed & ~LAPSED | before & LAPSED
+        else:
+            packed &= ~LAPSED
+            lapses = self._lapses(key, packed)
+            if lapses <= tick:
+                packed |= LAPSED
+            if before is None:
+                self._wheel.file(key, min(expiry_of(packed), lapses))
+        self.counts.replace(before, packed)
+        part[key] = packed
+
+    def _lapses(self, key: bytes, packed: int) -> int:
+        """Return the tick from which the entry no longer counts; a touch moves that of a provisional one."""
+        if is_provisional(value_of(packed)):
+            return expiry_of(packed) - int(max(0.0, self.lifetime.idle - PROVISIONAL_SECONDS) * TICKS)
+        try:
+            born = int(key[:EPOCH_DIGITS])
+        except ValueError:
+            return expiry_of(packed)
+        return int((born + self.lifetime.absolute - self.lifetime.epoch) * TICKS)
+
+    def _look_again(self, key: bytes, tick: int) -> None:
+        part = self._part(key)
+        packed = part.get(key)
+        if packed is None:
+            return
+        if expiry_of(packed) <= tick:
+            del part[key]
+            self.counts.add(packed, -1)
+            self._count_out(packed)
+            return
+        lapses = self._lapses(key, packed)
+        if lapses <= tick and not packed & LAPSED:
+            self.counts.add(packed, -1)
+            self._count_out(packed)
+            packed = part[key] = packed | LAPSED
+            self.counts.add(packed, 1)
+        self._wheel.file(key, expiry_of(packed) if lapses <= tick else min(expiry_of(packed), lapses))
+
+    def _count_out(self, packed: int) -> None:
+        """Count a session's end once among all agents: by the one whose HAProxy served it last."""
+        value = value_of(packed)
+        if packed & LOCAL and not packed & LAPSED and value < ENDED and not value & NEWBORN:
+            self.expired += 1
+
+
+def _rank(version: int, value: int) -> tuple[bool, int, int]:
+    return (value == ENDED, version, target_of(value))
+
+
+def _confirmed_by(value: int, other: int) -> int:
+    """Return ``value`` confirmed if the other state of the session was: that is never taken back."""
+    return value if other >= ENDED or is_provisional(other) else value & ~NEWBORN
+
+
+def _told(key: bytes, packed: int, tick: int) -> Entry | None:
+    remaining = expiry_of(packed) - tick
+    if remaining <= 0:
+        return None
+    return Entry(key, version_of(packed), value_of(packed), remaining * 1000 // TICKS)

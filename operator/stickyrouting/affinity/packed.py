@@ -1,0 +1,35 @@
+"""One entry of the map as one integer: a million of them need no million of objects, and no collector walks them.
+
+Bits, from the lowest: value (32), expiry in ticks of the agent's clock (40), ``LOCAL``, ``LAPSED``, version (the rest).
+"""
+
+TICKS = 10
+"""Expiry is kept in tenths of a second."""
+_VALUE = (1 << 32) - 1
+_EXPIRY = (1 << 40) - 1
+EXPIRY_SHIFT = 32
+VERSION_SHIFT = 74
+LOCAL = 1 << 72
+"""The last that was heard of the session came from this agent's own HAProxy: this agent counts its end."""
+LAPSED = 1 << 73
+"""In the map, but no longer counted: a provisional binding nobody came back to, or a session over its age."""
+
+
+def pack(version: int, value: int, expiry: int, flags: int) -> int:
+    """Return an entry; ``expiry`` in ticks, ``flags`` of ``LOCAL`` and ``LAPSED``."""
+    return version << VERSION_SHIFT | flags | expiry << EXPIRY_SHIFT | value
+
+
+def value_of(packed: int) -> int:
+    """Return the table value."""
+    return packed & _VALUE
+
+
+def expiry_of(packed: int) -> int:
+    """Return the tick at which the entry expires."""
+    return packed >> EXPIRY_SHIFT & _EXPIRY
+
+
+def version_of(packed: int) -> int:
+    """Return the Lamport time of the change that chose the server."""
+    return packed >> VERSION_SHIFT

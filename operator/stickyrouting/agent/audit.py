@@ -1,0 +1,45 @@
+"""Whether this agent's map can be true: compared with the number of entries in HAProxy's own table, never by a scan.
+
+HAProxy says neither that an entry expired nor that a full table purged it; a difference that births and expiries
+can't explain means that one of the two lacks something.
+"""
+
+from dataclasses import dataclass
+
+SLACK = 50
+FULL = 0.95
+_FULL = "haproxy's session table is full and drops the oldest sessions"
+_DIFFERS = "haproxy and its agent hold different numbers of sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look: entries in HAProxy's table and room for them, entries of the map, changes ever noted."""
+
+    used: int
+    size: int
+    entries: int
+    changes: int
+
+
+@dataclass(slots=True)
+class Audit:
+    """The verdict of the last looks; ``disputed`` is empty while the counts hold.
+
+    ``healable``: telling each other everything can help; it can't while the table is full.
+    """
+
+    disputed: str = ""
+    healable: bool = False
+    _last: Sight | None = None
+    _differed: bool = False
+
+    def look(self, sight: Sight) -> None:
+        """Judge a look; one difference may be a moment's, two in a row are not."""
+        before, self._last = self._last, sight
+        changes = sight.changes - before.changes if before else 0
+        differs = abs(sight.used - sight.entries) > SLACK + changes
+        self.disputed = _DIFFERS if differs and self._differed else ""
+        self._differed, self.healable = differs, bool(self.disputed)
+        if sight.used >= sight.size * FULL:
+            self.disputed, self.healable = _FULL, False

@@ -1,0 +1,82 @@
+"""How a choice of where births go comes into force in every worker. Pure.
+
+Law: a worker that reloads left behind refuses commands about servers, so its slots alone say where its births go; the
+newest has weights for the algorithm of its backend, and slots where that algorithm is not enough.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from stickyrouting.agent.running import Running, Server, WorkerState
+from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, differs
+from stickyrouting.agent.target import births_map, gate_of
+from stickyrouting.haproxy.commands import SetHealthUp, SetWeight
+from stickyrouting.planner.placement import Placed, Weights
+from stickyrouting.render.haproxy_names import GATED_KEY
+from stickyrouting.render.maps import Gate, MapEntry, MapName, render_births
+
+
+def slot_steps(worker: WorkerState, entries: tuple[MapEntry, ...]) -> tuple[Step, ...]:
+    """Return what puts ``entries`` into force, if they are not."""
+    wanted = differs(entries, worker.maps[MapName.BIRTHS])
+    return (ReplaceMap(MapName.BIRTHS, entries),) if wanted else ()
+
+
+def old_slots(placed: Placed, worker: WorkerState) -> tuple[MapEntry, ...]:
+    """Return the content of ``births.map`` for a worker that was left behind, among the servers that it has."""
+    return render_births(placed.slots_among(worker.servers.keys()), gate_of(placed))
+
+
+def as_held(placed: Placed, held: WorkerState) -> Placed:
+    """Return what a worker holds, as far as ``placed`` lets those servers take births.
+
+    For an agent that knows no counts yet: a choice made without them is worse than the last one made with them.
+    """
+    births = {entry.key: entry.value for entry in held.maps[MapName.BIRTHS]}
+    gated = births.pop(GATED_KEY, Gate.OPEN.value) == Gate.GATED.value
+    takers = {id_ for id_, weight in placed.weights if weight}
+    weights = tuple(
+        (id_, held.servers[id_].weight if id_ in takers and id_ in held.servers else weight)
+        for id_, weight in placed.weights
+    )
+    if not any(weight for _, weight in weights):
+        return replace(placed, gated=gated)
+    slots = tuple(int(value) for value in births.values() if int(value) in takers) if placed.slots else ()
+    return replace(placed, weights=weights, slots=slots or placed.slots, gated=gated)
+
+
+def weight_steps(
+    weights: Weights, servers: Mapping[int, Server]
+) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Return the commands that lower weights, and those that raise them."""
+    changed = [(id_, weight) for id_, weight in weights if id_ in servers and servers[id_].weight != weight]
+    falls = tuple(SetWeight(id_, weight) for id_, weight in changed if weight < servers[id_].weight)
+    rises: list[Step] = []
+    for id_, weight in changed:
+        if weight > servers[id_].weight:
+            rises.append(SetWeight(id_, weight))
+        if not servers[id_].weight:
+            # The kubelet has just found it well: births need not wait for this proxy's own next check.
+            rises.append(SetHealthUp(id_))
+    return falls, tuple(rises)
+
+
+def plan_births(placed: Placed, running: Running) -> tuple[WorkerPlan, ...]:
+    """Return what puts a choice into force in workers whose servers are as they shall be."""
+    newest = running.newest
+    falls, rises = weight_steps(placed.weights, newest.servers)
+    plans = [WorkerPlan(newest.pid, (*slot_steps(newest, births_map(placed)), *falls, *rises))]
+    plans += [WorkerPlan(old.pid, slot_steps(old, old_slots(placed, old))) for old in running.old]
+    return tuple(plan for plan in plans if plan.steps)
+
+
+def with_births(placed: Placed, running: Running) -> Running:
+    """Return the workers as they are once a choice is in force."""
+    weights, newest = dict(placed.weights), running.newest
+    servers = {
+        id_: replace(server, weight=weights.get(id_, server.weight)) for id_, server in newest.servers.items()
+    }
+    return Running(
+        replace(newest, servers=servers, maps={**newest.maps, MapName.BIRTHS: births_map(placed)}),
+        tuple(replace(old, maps={**old.maps, MapName.BIRTHS: old_slots(placed, old)}) for old in running.old),
+    )

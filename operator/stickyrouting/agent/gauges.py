@@ -1,0 +1,88 @@
+"""What must be asked of HAProxy again and again: requests in flight per server, and the size of its table."""
+
+import asyncio
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stickyrouting.agent.audit import Audit, Sight
+from stickyrouting.agent.hub import Hub
+from stickyrouting.haproxy.commands import ShowStat, ShowTableUsed
+from stickyrouting.haproxy.runtime import MasterClient
+from stickyrouting.metrics import agent as names
+from stickyrouting.metrics.table import Metrics
+from stickyrouting.model.errors import StickyError
+from stickyrouting.render.haproxy_names import APP, SESSIONS
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+AUDIT_LOOKS = 5
+HEAL_SECONDS = 60.0
+SILENCE_SECONDS = 5.0
+_SERVER = re.compile(r"s(\d+)")
+
+
+@dataclass(slots=True)
+class Gauges:
+    """The last answers; ``connections`` are requests and WebSockets in flight per server id, in all workers."""
+
+    hub: Hub
+    master: MasterClient
+    metrics: Metrics
+    connections: Mapping[int, int] = field(default_factory=dict)
+    _audit: Audit = field(default_factory=Audit)
+    _answered: float = float("-inf")
+    _healed: float = float("-inf")
+
+    async def run(self) -> None:
+        """Look for ever; what can't be seen now is seen later."""
+        looks = 0
+        while True:
+            try:
+                await self._look()
+                if looks % AUDIT_LOOKS == 0:
+                    await self._compare()
+                looks += 1
+            except StickyError as error:
+                log.debug("haproxy can't be looked at: %s", error)
+            self.metrics.set(names.DISPUTED, float(bool(self.disputed)))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    @property
+    def disputed(self) -> str:
+        """Return why the counts of this agent are worth nothing, empty if they hold."""
+        if not self.hub.learnt:
+            return "the map is not learnt from haproxy yet"
+        if not self.hub.others.joined:
+            return "the map is not learnt from the other agents yet"
+        if not self.hub.linked or time.monotonic() - self._answered > SILENCE_SECONDS:
+            return "haproxy does not answer"
+        return self._audit.disputed
+
+    async def _look(self) -> None:
+        answers = await self.master.every_worker(ShowStat())
+        found: Counter[int] = Counter()
+        for line in (line for lines in answers.values() for line in lines if line.proxy == APP):
+            if match := _SERVER.fullmatch(line.server):
+                found[int(match[1])] += line.scur + line.qcur
+        self.connections = found
+        if answers:
+            self._answered = time.monotonic()
+
+    async def _compare(self) -> None:
+        """Compare with the current worker's table; a difference is healed by telling each other everything."""
+        workers = await self.master.workers()
+        if not workers or not self.hub.settled:
+            return
+        table = (await self.master.worker(workers[0].pid).run(ShowTableUsed()))[SESSIONS]
+        sight = Sight(table.used, table.size, self.hub.map.counts.entries, self.hub.changes)
+        self._audit.look(sight)
+        if self._audit.healable and time.monotonic() - self._healed > HEAL_SECONDS:
+            self._healed = time.monotonic()
+            log.warning("counts are disputed: %s: %s", self._audit.disputed, sight)
+            await self.hub.ask_again()
+            self.hub.teach_again()

@@ -1,0 +1,100 @@
+"""What happens to a proxy, an agent or the network between them moves no session and loses none."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from haproxy.fleet import Fleet, make_fleet
+from haproxy.fleet_links import Cut
+from haproxy.fleet_load import Load
+from haproxy.fleet_rest import assert_at_rest, assert_undisturbed
+
+SESSIONS = 200
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with make_fleet(tmp_path, 3, (1, 2, 3)) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def load(fleet: Fleet) -> AsyncIterator[Load]:
+    load = Load(fleet)
+    yield load
+    load.close()
+
+
+async def finish(fleet: Fleet, load: Load) -> None:
+    """Come to rest; then every session finds its pod through every proxy, by the tables alone."""
+    await load.visit_all(fleet.truth.sessions)
+    await assert_at_rest(fleet)
+    await load.visit_through_all(fleet.truth.sessions)
+    assert_undisturbed(fleet)
+
+
+async def test_a_session_born_on_one_proxy_is_known_to_all(fleet: Fleet, load: Load) -> None:
+    first = fleet.serving[0]
+    sessions = [fleet.truth.make_session() for _ in range(60)]
+    for session in sessions:
+        await load.visit(session, first)
+    await load.visit_all(await load.make_sessions(SESSIONS))
+    await finish(fleet, load)
+    assert set(fleet.truth.counts()) == {1, 2, 3}
+
+
+async def test_a_killed_haproxy_is_refilled_and_the_others_go_on(fleet: Fleet, load: Load) -> None:
+    sessions = await load.make_sessions(SESSIONS)
+    async with load.running(sessions):
+        for proxy in fleet.serving[:2]:
+            await fleet.kill_haproxy(proxy)
+            await load.make_sessions(20)
+    await finish(fleet, load)
+
+
+async def test_a_killed_agent_learns_the_map_from_its_haproxy_and_the_others(
+    fleet: Fleet, load: Load
+) -> None:
+    sessions = await load.make_sessions(SESSIONS)
+    async with load.running(sessions):
+        for proxy in fleet.serving[:2]:
+            await fleet.kill_agent(proxy)
+            await load.make_sessions(20)
+    await finish(fleet, load)
+
+
+async def test_haproxies_are_reloaded_under_load(fleet: Fleet, load: Load) -> None:
+    sessions = await load.make_sessions(SESSIONS)
+    async with load.running(sessions):
+        for proxy in fleet.serving[:2]:
+            await fleet.reload(proxy)
+    await finish(fleet, load)
+    reports = await fleet.reports()
+    assert [report.haproxy.reloads for report in reports] == [1, 1, 0]
+
+
+async def test_proxies_come_and_go_from_two_to_five_and_back(tmp_path: Path) -> None:
+    async with make_fleet(tmp_path, 2, (1, 2, 3)) as fleet:
+        load = Load(fleet)
+        sessions = await load.make_sessions(SESSIONS)
+        async with load.running(sessions):
+            newcomers = await fleet.join(3)
+            await load.make_sessions(20)
+            for proxy in (*fleet.serving[:2], newcomers[0]):
+                await fleet.leave(proxy)
+            await load.make_sessions(20)
+        await finish(fleet, load)
+        assert len(fleet.proxies) == 2
+        load.close()
+
+
+@pytest.mark.parametrize("how", list(Cut))
+async def test_a_proxy_that_was_cut_off_comes_back_into_step(fleet: Fleet, load: Load, how: Cut) -> None:
+    sessions = await load.make_sessions(SESSIONS)
+    cut = fleet.serving[1]
+    async with load.running(sessions), fleet.apart(cut, how):
+        await load.make_sessions(40)
+        reports = [await proxy.report() for proxy in fleet.proxies.values()]
+    assert {report.map.sessions for report in reports} != {SESSIONS + 40}
+    await finish(fleet, load)

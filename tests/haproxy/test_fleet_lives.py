@@ -1,0 +1,81 @@
+"""What counts as a session, and how long: one that came back, as long as anything of it is open anywhere."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from haproxy.agent_pod import until
+from haproxy.fleet import Fleet, make_fleet
+from haproxy.fleet_load import Load
+from haproxy.fleet_rest import assert_at_rest, assert_undisturbed
+
+IDLE = 4
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with make_fleet(tmp_path, 3, (1, 2, 3), idle_seconds=IDLE) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def load(fleet: Fleet) -> AsyncIterator[Load]:
+    load = Load(fleet)
+    yield load
+    load.close()
+
+
+async def totals(fleet: Fleet) -> set[tuple[int, int]]:
+    """Return the sessions and the provisional ones that each agent counts."""
+    return {(report.map.sessions, report.map.provisional) for report in await fleet.reports()}
+
+
+async def test_a_session_with_a_websocket_on_one_proxy_and_requests_on_another_stays_one(
+    fleet: Fleet, load: Load
+) -> None:
+    (session,) = await load.make_sessions(1)
+    one, other, third = fleet.serving
+    socket = await load.open_socket(session, one)
+    for _ in range(2 * IDLE):
+        await asyncio.sleep(1)
+        socket.transport.write(b"still here")
+        assert await socket.received.get() == b"%d:still here" % session.pod
+        await load.visit(session, other)
+        assert await totals(fleet) == {(1, 0)}
+    # As long as the socket alone is open, nothing else prolongs the session.
+    await asyncio.sleep(1.5 * IDLE)
+    assert await totals(fleet) == {(1, 0)}
+    socket.close()
+    await load.visit(session, third)
+    assert_undisturbed(fleet)
+    assert await totals(fleet) == {(1, 0)}
+
+
+async def test_sessions_that_nobody_uses_end_on_time_everywhere(fleet: Fleet, load: Load) -> None:
+    await load.make_sessions(50)
+    await assert_at_rest(fleet)
+
+    async def are_gone() -> bool:
+        return await totals(fleet) == {(0, 0)} and not any([await p.table() for p in fleet.serving])
+
+    await asyncio.sleep(IDLE / 2)
+    assert await totals(fleet) == {(50, 0)}
+    # A second of the wheel, and half a second by which copies may differ.
+    await until(are_gone, "all sessions have ended", IDLE / 2 + 2.5)
+
+
+async def test_clients_without_a_cookie_jar_are_no_sessions(tmp_path: Path) -> None:
+    async with make_fleet(tmp_path, 3, (1, 2, 3)) as fleet:
+        load = Load(fleet)
+        sessions = await load.make_sessions(20)
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for number in range(200):
+            await asyncio.sleep(max(0.0, start + number / 100 - loop.time()))
+            await load.visit(fleet.truth.make_session())
+        await load.visit_all(sessions)
+        await assert_at_rest(fleet)
+        assert await totals(fleet) == {(len(sessions), 200)}
+        load.close()

@@ -1,0 +1,155 @@
+"""What crosses on its way: a move and a touch, a reload and a drain, a restart and an old cookie."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from haproxy.agent_pod import until
+from haproxy.fleet import COMMAND, Fleet, ProxyPod, make_fleet
+from haproxy.fleet_load import Load
+from haproxy.fleet_rest import assert_at_rest, assert_undisturbed
+from haproxy.fleet_truth import Session, break_hint
+from stickyrouting.model.desired import EndpointState
+from stickyrouting.model.report import Report
+
+SESSIONS = 120
+IDLE = 8
+TOUCH = IDLE / 4
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with make_fleet(tmp_path, 3, (1, 2, 3)) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def load(fleet: Fleet) -> AsyncIterator[Load]:
+    load = Load(fleet)
+    yield load
+    load.close()
+
+
+async def move_all(fleet: Fleet, load: Load, sessions: list[Session], through: ProxyPod) -> None:
+    """One proxy, which alone takes pod 1 for gone, moves its sessions; their clients keep their old cookies."""
+    for session in sessions:
+        cookie = break_hint(session.cookie)
+        answer = await load.wire.ask(through.ports[0], "/", str(session.number), cookie)
+        assert answer.pod in (2, 3)
+        fleet.truth.settle(session, answer._replace(cookie=""), through.number)
+
+
+async def test_a_move_that_crosses_a_touch_at_a_stalled_agent_stays(tmp_path: Path) -> None:
+    async with make_fleet(tmp_path, 3, (1, 2, 3), idle_seconds=IDLE) as fleet:
+        load = Load(fleet)
+        sessions = await load.make_sessions(SESSIONS)
+        there = [session for session in sessions if session.pod == 1]
+        stalled, mover, _ = fleet.serving
+        await fleet.hide(1, mover)
+        # From now on the next request of each session touches its entry.
+        await asyncio.sleep(TOUCH + 0.2)
+        async with fleet.stalled(stalled):
+            await move_all(fleet, load, there, mover)
+            await asyncio.sleep(0.1)
+            # The agent will read of the move first, and then what its HAProxy has told since, not knowing of it.
+            assert set((await load.ask_all(there, stalled)).values()) == {1}
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+        assert await load.ask_all(there, stalled) == {session.number: session.pod for session in there}
+        for session in there:
+            # Its pod has counted the request that nobody judged.
+            session.unanswered += 1
+        await load.visit_all(sessions)
+        await assert_at_rest(fleet)
+        assert_undisturbed(fleet)
+        load.close()
+
+
+async def test_an_old_worker_obeys_a_drain_and_what_is_born_on_it_is_learnt(fleet: Fleet, load: Load) -> None:
+    one = fleet.serving[0]
+    (old,) = await load.make_sessions(1)
+    # The socket keeps the old worker, and each of the others a connection to it.
+    socket = await load.open_socket(old, one)
+    await asyncio.gather(*(load.visit(fleet.truth.make_session(), one) for _ in range(30)))
+    reload = asyncio.create_task(fleet.reload(one))
+    await until(lambda: one.tells(lambda report: report.haproxy.workers == 2), "there are two workers")
+    await until(one.ready, "the new worker is ready")
+    await fleet.set_state(1, EndpointState.DRAINING)
+    late = [fleet.truth.make_session() for _ in range(30)]
+    kept = load.wire.kept(one.ports[0])
+    await asyncio.gather(*(load.visit(session, one) for session in late))
+    assert kept >= 30
+    assert load.wire.kept(one.ports[0]) == kept - 30, (
+        "the old worker closes the connections that it answered on"
+    )
+    assert 1 not in {session.pod for session in late}
+    socket.close()
+    await reload
+    for _ in range(2):
+        await load.visit_all(fleet.truth.sessions)
+    await assert_at_rest(fleet)
+    await load.visit_through_all(fleet.truth.sessions)
+    assert_undisturbed(fleet)
+
+
+async def test_a_haproxy_that_dropped_its_sessions_disputes_the_counts_until_it_is_healed(
+    fleet: Fleet, load: Load
+) -> None:
+    sessions = await load.make_sessions(SESSIONS)
+    proxy = fleet.serving[0]
+    await until(lambda: proxy.tells(_holds), "the counts hold")
+    # HAProxy says as little when a full table drops its oldest entries.
+    assert await ask(proxy, "clear table sess") == ""
+    await until(lambda: proxy.tells(_is_disputed), "the counts are disputed")
+    await until(lambda: proxy.tells(_holds), "the counts hold again")
+    await load.visit_through_all(sessions)
+    await assert_at_rest(fleet)
+    assert_undisturbed(fleet)
+
+
+async def test_a_haproxy_that_starts_anew_follows_an_old_hint_and_writes_nothing(
+    fleet: Fleet, load: Load
+) -> None:
+    sessions = await load.make_sessions(SESSIONS)
+    there = [session for session in sessions if session.pod == 1]
+    killed, mover, _ = fleet.serving
+    await fleet.hide(1, mover)
+    await move_all(fleet, load, there, mover)
+    killed.serving = False
+    await killed.kill(killed.haproxy)
+    await killed.start_haproxy(COMMAND)
+    async with fleet.stalled(killed):
+        await until(lambda: accepts(killed), "the new HAProxy takes requests")
+        for session in there:
+            answer = await load.wire.ask(killed.ports[0], "/", "stray", session.cookie)
+            assert (answer.status, answer.pod, answer.cookie) == (200, 1, "")
+    await until(killed.ready, "the new HAProxy is ready")
+    killed.serving = True
+    await load.visit_through_all(there)
+    await load.visit_all(sessions)
+    await assert_at_rest(fleet)
+    assert_undisturbed(fleet)
+
+
+def _is_disputed(report: Report) -> bool:
+    return bool(report.map.disputed)
+
+
+def _holds(report: Report) -> bool:
+    return not report.map.disputed
+
+
+async def accepts(proxy: ProxyPod) -> bool:
+    """Return whether HAProxy answers, without a request that would bind a session."""
+    return await proxy.status(proxy.ports[1], "/healthz") == 200
+
+
+async def ask(proxy: ProxyPod, command: str) -> str:
+    """Send HAProxy a command that the product has no use for."""
+    reader, writer = await asyncio.open_unix_connection(f"{proxy.run}/admin.sock")
+    writer.write(f"{command}\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.decode().strip()

@@ -1,0 +1,100 @@
+"""Agents as an operator meets them: one read each over mutual TLS, with the certificates that it gave out itself."""
+
+import asyncio
+import base64
+import itertools
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+from kube.api.server import ApiServer
+from kube.loop_site import Manifest, Site, desired_of, operator, pod, put_shop
+from stickyrouting.agent.keys import Identity
+from stickyrouting.agent.tls import make_server_context
+from stickyrouting.apply.reconcile import Next
+from stickyrouting.model.names import PORT_AGENT, child_labels
+from stickyrouting.model.report import HaproxyReport, HaproxyState, MapReport, Report, encode_report
+from stickyrouting.watch.kinds import POD, SECRET
+
+# Every test run has a net of its own: agents have one port, and two runs may share a machine.
+_NET = os.getpid() % 150 + 80
+_addresses = (f"127.{_NET}.{number // 250}.{number % 250 + 1}" for number in itertools.count())
+
+
+@dataclass
+class Agent:
+    """An agent: what it reports, where it listens."""
+
+    address: str
+    version: int
+    generation: int = 1
+    asked: int = 0
+    pieces: int = 1
+    map: MapReport = field(default_factory=MapReport)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        haproxy = HaproxyReport(HaproxyState.READY, refilled=True, workers=1, reloads=0)
+        body = encode_report(Report("p", self.version, self.generation, 2, haproxy, map=self.map))
+        told, length = web.StreamResponse(), -(-len(body) // self.pieces)
+        await told.prepare(request)
+        for start in range(0, len(body), length):
+            await asyncio.sleep(0.05 if start else 0)
+            await told.write(body[start : start + length])
+        return told
+
+
+def slot(api: ApiServer, name: str = "shop") -> Identity:
+    """Return what the proxies of a StickyService find in their key slot."""
+    data = api.get(SECRET, "demo", f"{name}-sticky-keys-a")["data"]
+    found = {file: base64.b64decode(content) for file, content in data.items()}
+    return Identity(found["tls.crt"], found["tls.key"], found["ca.crt"])
+
+
+@asynccontextmanager
+async def running(agent: Agent, identity: Identity, scratch: Path) -> AsyncIterator[Agent]:
+    app = web.Application()
+    app.router.add_get("/v1/state", agent.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    context = make_server_context(identity, scratch)
+    await web.TCPSite(runner, agent.address, PORT_AGENT, ssl_context=context).start()
+    try:
+        yield agent
+    finally:
+        await runner.cleanup()
+
+
+def proxy(name: str, address: str) -> Manifest:
+    return pod(name, address, labels=child_labels("shop"))
+
+
+@asynccontextmanager
+async def shop_with(api: ApiServer, *names: str) -> AsyncIterator[Site]:
+    """Run an operator until everything is made, with proxy pods of these names that nobody has asked yet."""
+    put_shop(api)
+    async with operator(api) as site:
+        await site.settle()
+        for name in names:
+            api.put(proxy(name, next(_addresses)))
+        yield site
+
+
+def next_address() -> str:
+    """Return an address that no agent had."""
+    return next(_addresses)
+
+
+def agent_of(api: ApiServer, name: str) -> Agent:
+    return Agent(api.get(POD, "demo", name)["status"]["podIP"], desired_of(api)["version"])
+
+
+async def hear(site: Site) -> Next:
+    """Ask the agents, wait for news, run the loop on it."""
+    await site.loop()
+    await site.pass_time(5)
+    return await site.loop()
