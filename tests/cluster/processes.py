@@ -1,5 +1,6 @@
 """Processes inside the pods of a native cluster, which share this machine's kernel: found by their command line."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Collection
@@ -10,7 +11,9 @@ def kill_in_pods(command: str, uids: Collection[str]) -> int:
     """Kill (SIGKILL) every process whose program is ``command`` in the pods ``uids``; return how many there were."""
     found = [pid for pid in _processes_of(uids) if command in _program(pid)]
     for pid in found:
-        os.kill(pid, signal.SIGKILL)
+        # A worker of HAProxy ends by itself once its master is gone.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     return len(found)
 
 

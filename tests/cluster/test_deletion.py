@@ -49,7 +49,7 @@ async def test_a_namespace_goes_with_the_operator_dead(world: World, shop: Shop)
     await world.scale_operator(0)
     try:
         await shop.run("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
-        await world.kubectl.run("delete", "namespace", shop.namespace, "--timeout=60s")
+        await world.kubectl.run("delete", "namespace", shop.namespace, "--timeout=120s")
     finally:
         await world.scale_operator(2)
 

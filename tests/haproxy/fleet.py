@@ -26,17 +26,19 @@ COMMAND = haproxy_command()
 PEERS = "peers"
 """The file that lists where the agents are, as DNS does."""
 REST_PATIENCE = 30.0
+RESTART_SECONDS = 3.2
+"""A request that was refused is tried again at its address, each second, three times: it would find the new life."""
 
 
 @dataclass(slots=True)
 class ProxyPod(Pod):
-    """A proxy pod of the fleet: ``behind`` is the port where its agent listens, behind the network's door.
+    """A proxy pod of the fleet: ``behind`` are the ports where its agent listens for agents and for HAProxy.
 
     ``changes`` are settings of the desired state that it alone has.
     """
 
     number: int = 0
-    behind: int = 0
+    behind: tuple[int, int] = (0, 0)
     changes: dict[str, object] = field(default_factory=dict)
     serving: bool = False
 
@@ -46,7 +48,8 @@ class ProxyPod(Pod):
         return {
             **inherited,
             "POD_NAME": f"shop-sticky-{self.number}",
-            "FLEET_MESH_PORT": str(self.behind),
+            "FLEET_MESH_PORT": str(self.behind[0]),
+            "FLEET_PEER_PORT": str(self.behind[1]),
             "FLEET_PEERS": str(self.root.parent / PEERS),
             "FLEET_SOURCE": f"{SOURCES}{self.number + 1}",
             "PYTHONPATH": f"{inherited['PYTHONPATH']}{os.pathsep}{Path(__file__).parents[1]}",
@@ -75,7 +78,7 @@ class Fleet:
     proxies: dict[int, ProxyPod] = field(default_factory=dict)
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
     changes: dict[str, object] = field(default_factory=dict)
-    _ports: Iterator[int] = field(default_factory=draw_ports)
+    ports: Iterator[int] = field(default_factory=draw_ports)
     _reloads: int = 0
     _next: int = 0
 
@@ -115,13 +118,14 @@ class Fleet:
         await proxy.reached(proxy.write_desired(listed, **{**self.changes, **proxy.changes}))
 
     async def restart_in_place(self, id_: int, new_id: int) -> None:
-        """Restart a pod's container: same address, another identity, no memory."""
+        """Restart a pod's container: same address, another identity, no memory; it is not ready at first."""
         await self.shop.stop(id_)
         del self.endpoints[id_]
-        self.shop.ports[new_id] = self.shop.ports[id_]
-        self.endpoints[new_id] = endpoint(new_id, self.shop.ports[new_id])
-        await self.publish()
+        port = self.shop.ports[new_id] = self.shop.ports[id_]
+        self.endpoints[new_id] = endpoint(new_id, port, EndpointState.UNREADY)
+        await asyncio.gather(self.publish(), asyncio.sleep(RESTART_SECONDS))
         await self.shop.start(new_id)
+        await self.set_state(new_id, EndpointState.READY)
 
     # The proxies.
 
@@ -132,6 +136,12 @@ class Fleet:
         self._list_proxies()
         await asyncio.gather(*(self._start(proxy) for proxy in new))
         return new
+
+    async def open_doors(self, proxy: ProxyPod) -> None:
+        """Put a door between a proxy's agent and the others."""
+        (behind,) = take(self.ports, 1)
+        proxy.behind = (behind, proxy.ports[5])
+        await self.network.open_door(proxy.number, proxy.ports[6], behind)
 
     async def leave(self, proxy: ProxyPod) -> None:
         """End a proxy as the kubelet does: its hook first, HAProxy when that is done, the agent last."""
@@ -252,10 +262,9 @@ class Fleet:
         root = self.root / f"proxy{number}"
         for name in ("run", "config", "keys/a", "keys/b", "state"):
             (root / name).mkdir(parents=True)
-        *ports, behind = take(self._ports, 8)
-        proxy = ProxyPod(root, self.authority, ports=ports, number=number, behind=behind)
+        proxy = ProxyPod(root, self.authority, ports=take(self.ports, 7), number=number)
         proxy.agent_module = "haproxy.fleet_agent"
-        await self.network.open_door(number, proxy.ports[6], proxy.behind)
+        await self.open_doors(proxy)
         proxy.write_keys("a", 1, "k1")
         self._write(proxy)
         return proxy
@@ -278,10 +287,10 @@ def _has_one_worker(report: Report) -> bool:
 
 @contextlib.asynccontextmanager
 async def make_fleet(
-    root: Path, proxies: int, pods: Sequence[int], **changes: object
+    root: Path, proxies: int, pods: Sequence[int], kind: type[Fleet] = Fleet, **changes: object
 ) -> AsyncIterator[Fleet]:
     """Yield a fleet that is ready and in step."""
-    fleet = Fleet(root, changes=changes)
+    fleet = kind(root, changes=changes)
     try:
         await fleet.open_shop(*pods)
         await fleet.join(proxies)

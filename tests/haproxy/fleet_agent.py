@@ -1,7 +1,7 @@
-"""The real agent behind a door that a test can shut.
+"""The real agent behind doors that a test can shut, one for the other agents and one for its HAProxy.
 
-It listens on another port than it tells the others, where the door stands, and each of its connections comes from an
-address of its own, so that the door knows whom it lets in. A file stands for the DNS name of all proxies.
+It listens on other ports than it tells, where the doors stand, and each of its connections comes from an address of
+its own, so that the doors know whom they let in. A file stands for the DNS name of all proxies.
 """
 
 import asyncio
@@ -9,15 +9,19 @@ import functools
 import os
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from unittest.mock import patch
 
-from stickyrouting.agent import gauges, members
+from stickyrouting.agent import gauges, link, members
 from stickyrouting.agent.main import main
 from stickyrouting.agent.members import ASK_SECONDS, Seeds
+from stickyrouting.haproxy.peer_transport import PeerConnection, PeerNames, listen_peer
 from stickyrouting.mesh import mesh
 from stickyrouting.mesh.listener import listen
 from stickyrouting.mesh.messages import parse_address
+
+OnPeer = Callable[[PeerConnection], Awaitable[None]]
 
 
 async def follow_file(seeds: Seeds) -> None:
@@ -37,8 +41,14 @@ def stand_behind_the_door() -> None:
     def listen_behind(_: int) -> socket.socket:
         return listen(port)
 
+    peer_port = int(os.environ["FLEET_PEER_PORT"])
+
+    async def listen_peer_behind(host: str, _: int, names: PeerNames, serve: OnPeer) -> asyncio.Server:
+        return await listen_peer(host, peer_port, names, serve)
+
     source = (os.environ["FLEET_SOURCE"], 0)
     patch.object(mesh, "listen", listen_behind).start()
+    patch.object(link, "listen_peer", listen_peer_behind).start()
     patch.object(members.Seeds, "run", follow_file).start()
     # The audit's looks come so often that a test can wait for two.
     patch.object(gauges, "LOOK_SECONDS", 0.2).start()

@@ -64,6 +64,7 @@ class Door:
     target: int
     _server: asyncio.Server | None = None
     _ends: dict[_End, int] = field(default_factory=dict)
+    _entered: set[_End] = field(default_factory=set)
     _waiting: list[_End] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -88,6 +89,14 @@ class Door:
         for end in waiting:
             self._open(end)
 
+    def hold(self) -> None:
+        """Keep back what those say who came through this door; what they are told passes."""
+        self._do_to_entered(_End.pause)
+
+    def release(self) -> None:
+        """Let what was kept back arrive."""
+        self._do_to_entered(_End.resume)
+
     async def close(self) -> None:
         """End it."""
         if self._server:
@@ -97,13 +106,19 @@ class Door:
         for task in self._tasks:
             task.cancel()
 
+    def _do_to_entered(self, what: Callable[[_End], None]) -> None:
+        for end in self._entered & self._ends.keys():
+            what(end)
+
     def _enter(self, end: _End) -> None:
+        self._entered.add(end)
         host = str(end.transport.get_extra_info("peername")[0])
         self._ends[end] = int(host.rpartition(".")[2]) - 1 if host.startswith(SOURCES) else self.number
         self._open(end)
 
     def _leave(self, end: _End) -> None:
         self._ends.pop(end, None)
+        self._entered.discard(end)
 
     def _open(self, end: _End) -> None:
         how = self.network.between(self._ends.get(end, self.number), self.number)
@@ -139,15 +154,24 @@ class Door:
 
 @dataclass(slots=True)
 class Network:
-    """All doors of a fleet; ``cuts`` says which agents are cut off, and how."""
+    """All doors of a fleet; ``cuts`` says which agents are cut off, and how.
+
+    ``peer_doors`` stand between each HAProxy and its agent.
+    """
 
     doors: dict[int, Door] = field(default_factory=dict)
+    peer_doors: dict[int, Door] = field(default_factory=dict)
     cuts: dict[int, Cut] = field(default_factory=dict)
 
     async def open_door(self, number: int, port: int, target: int) -> None:
         """Make the door of an agent."""
         self.doors[number] = Door(self, number, port, target)
         await self.doors[number].start()
+
+    async def open_peer_door(self, number: int, port: int, target: int) -> None:
+        """Make the door between a HAProxy and its agent."""
+        self.peer_doors[number] = Door(self, number, port, target)
+        await self.peer_doors[number].start()
 
     def between(self, one: int, other: int) -> Cut | None:
         """Return how the link between two agents fails, if it does."""
@@ -165,7 +189,7 @@ class Network:
 
     async def close(self) -> None:
         """End all doors."""
-        for door in self.doors.values():
+        for door in (*self.doors.values(), *self.peer_doors.values()):
             await door.close()
 
     def _judge(self) -> None:

@@ -12,6 +12,8 @@ from haproxy.fleet_wire import Broken, Connection, Wire
 
 TRIES = 20
 PAUSE = 0.05
+GAP = 2 * YOUNG
+"""Seconds between two requests of a session: a proxy that has not heard of a move yet may move a session again."""
 
 
 @dataclass(slots=True)
@@ -23,6 +25,7 @@ class Load:
     wire: Wire = field(default_factory=Wire)
     broken: int = 0
     _busy: set[int] = field(default_factory=set)
+    _seen: dict[int, float] = field(default_factory=dict)
     _turn: int = 0
 
     async def visit(self, session: Session, proxy: ProxyPod | None = None, path: str = "/") -> None:
@@ -103,13 +106,14 @@ class Load:
                 sent += 1
                 await asyncio.sleep(max(0.0, start + sent / rate - loop.time()))
                 session = sessions[self.random.randrange(len(sessions))]
-                if session.number in self._busy:
+                if session.number in self._busy or loop.time() < self._seen.get(session.number, 0.0) + GAP:
                     continue
                 self._busy.add(session.number)
                 try:
                     await self.visit(session)
                 finally:
                     self._busy.discard(session.number)
+                    self._seen[session.number] = loop.time()
 
         tasks = [asyncio.create_task(drive()) for _ in range(clients)]
         try:

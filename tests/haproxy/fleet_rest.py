@@ -26,7 +26,8 @@ async def assert_at_rest(fleet: Fleet, patience: float = PATIENCE) -> None:
 def assert_undisturbed(fleet: Fleet) -> None:
     """No session met anything that must not happen."""
     assert fleet.truth.judged
-    assert [str(violation) for violation in fleet.truth.violations[:10]] == []
+    violations = fleet.truth.violations
+    assert not violations, f"{len(violations)} violations: {violations[:5]}"
 
 
 async def assert_cookies_agree(fleet: Fleet) -> None:
@@ -36,7 +37,7 @@ async def assert_cookies_agree(fleet: Fleet) -> None:
         await RuntimeClient(f"{proxy.run}/admin.sock").run(ShowMap(f"{proxy.run}/{MapName.ID2HINT.value}"))
     )
     wrong = [s.number for s in fleet.truth.sessions if s.cookie.split(".")[1] != hints.get(str(s.pod))]
-    assert wrong == []
+    assert not wrong, f"the cookies of these sessions name another pod than their table: {wrong[:10]}"
 
 
 async def _find_differences(fleet: Fleet) -> list[str]:

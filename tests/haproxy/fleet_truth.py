@@ -114,7 +114,7 @@ class Truth:
         if answer.cookie:
             self._note_cookie(session, answer.cookie)
         if answer.pod != session.pod:
-            self._note_pod(session, answer.pod)
+            self._note_pod(session, answer.pod, via)
         elif not session.count < answer.visits <= session.count + 1 + session.unanswered:
             self._blame(session, f"pod {answer.pod} counts {answer.visits} after {session.count}")
         if bound:
@@ -156,17 +156,13 @@ class Truth:
             self._blame(session, f"lost: {session.id_} became {cookie[:ID_LENGTH]}")
         session.cookie = cookie
 
-    def _note_pod(self, session: Session, pod: int) -> None:
+    def _note_pod(self, session: Session, pod: int, via: int) -> None:
         if not session.pod:
             return
         session.moves.append((session.pod, pod))
         if not self.may_leave(session.pod):
-            self._blame(
-                session, f"moved from {session.pod} to {pod}, {self._age(session):.3f} s after it was bound"
-            )
-
-    def _age(self, session: Session) -> float:
-        return self.clock() - session.bound_at
+            how = f"by {via}, {self.clock() - session.bound_at:.3f} s after it was bound through {session.bound_via}"
+            self._blame(session, f"moved from {session.pod} to {pod} {how}")
 
     def _blame(self, session: Session, what: str) -> None:
         self.violations.append(Violation(self.clock(), session.number, what))

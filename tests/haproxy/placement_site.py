@@ -21,11 +21,14 @@ def endpoints(pods: Pods) -> list[Endpoint]:
     return [make_endpoint(id_, pods.ports[id_]) for id_ in PODS]
 
 
-async def set_slots(proxy: Proxy, shares: Mapping[int, float], gate: Gate = Gate.OPEN) -> None:
+async def set_slots(
+    proxy: Proxy, shares: Mapping[int, float], gate: Gate = Gate.OPEN, spare: int | None = None
+) -> None:
     """Put slots into force in every worker, as the agent does."""
     path = proxy.settings.map_path(MapName.BIRTHS)
+    entries = render_births(share_out(shares), gate, spare)
     for worker in await proxy.master.workers():
-        await proxy.master.worker(worker.pid).replace_map(path, render_births(share_out(shares), gate))
+        await proxy.master.worker(worker.pid).replace_map(path, entries)
 
 
 async def births(client: Client, count: int) -> Counter[int]:

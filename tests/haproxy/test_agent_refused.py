@@ -9,6 +9,7 @@ import pytest
 from haproxy.agent_pod import Pod, endpoint, make_pod, until
 from haproxy.agent_traffic import Client, Shop
 from haproxy.binary import haproxy_command
+from stickyrouting.model.desired import Algorithm, Placement
 
 COMMAND = haproxy_command()
 TOO_LONG = "a" * 20_000
@@ -62,6 +63,28 @@ async def test_when_both_are_restarted_haproxy_starts_with_the_settings_before(p
     await pod.kill(pod.agent)
     await pod.up(COMMAND)
     assert await pods_answering(pod, 2) == {"1"}
+
+
+async def test_where_births_go_follows_the_counts_while_reloads_are_refused(pod: Pod, shop: Shop) -> None:
+    limited = Placement(Algorithm.ROUND_ROBIN, max_per_pod=1)
+    before = (await pod.metrics())["sticky_agent_reconcile_failures_total"]
+    pod.write_desired([endpoint(1, shop.ports[1])], cookie_name=TOO_LONG, placement=limited)
+
+    async def refused_again() -> bool:
+        return (await pod.metrics())["sticky_agent_reconcile_failures_total"] > before
+
+    await until(refused_again, "the reload is refused again")
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        client = Client(http, pod.url)
+        await client.get()
+        await client.get()
+    assert client.failures == []
+
+    async def full() -> bool:
+        return (await pod.metrics())["sticky_agent_full"] == 1
+
+    # The loop itself runs again after ten seconds.
+    await until(full, "the session that came back fills its pod", patience=4)
 
 
 async def test_endpoints_follow_and_settings_that_can_be_used_come_into_force(pod: Pod, shop: Shop) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from haproxy.fleet_chaos import Plan, run_chaos
 
-PLAN = Plan(seed=20, seconds=20, sessions=1000, rate=300, cut=3)
+PLAN = Plan(seed=20, seconds=16, sessions=1000, rate=300, cut=3)
 
 
 async def test_whatever_happens_to_the_proxies_no_session_notices(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from haproxy.fleet import Fleet, make_fleet
 from haproxy.fleet_load import Load
 from haproxy.fleet_rest import assert_at_rest, assert_undisturbed
 
-IDLE = 4
+IDLE = 3
 
 
 @pytest.fixture

@@ -74,6 +74,23 @@ async def test_while_no_pod_is_up_births_go_to_the_services_own_address_whatever
         assert await births(Client(http, proxy.url), 6) == {3: 6}
 
 
+async def test_while_no_pod_with_a_weight_is_up_births_go_to_the_spare_before_the_services_own_address(
+    tmp_path: Path, pods: Pods, http: aiohttp.ClientSession
+) -> None:
+    desired = make_desired(endpoints(pods)[:2], fallback=Address("127.0.0.1", pods.ports[3]))
+    async with running_haproxy(tmp_path, desired) as proxy:
+        client = Client(http, proxy.url)
+        await proxy.runtime.run(SetWeight(2, 0))
+        await set_slots(proxy, {1: 1}, spare=2)
+        assert await births(client, 6) == {1: 6}
+        await proxy.runtime.run(SetState(1, ServerState.MAINT))
+        assert await births(client, 6) == {2: 6}
+        cookie, _ = await client.born()
+        await proxy.runtime.run(SetState(1, ServerState.READY))
+        assert (await client.get(cookie)).pod == 2
+        assert await births(client, 6) == {1: 6}
+
+
 async def test_a_whole_new_choice_comes_into_force_in_one_step_under_load(
     client: Client, proxy: Proxy
 ) -> None:

@@ -106,6 +106,42 @@ async def test_a_full_service_lets_births_wait_until_there_is_room(
     assert (await pod.report()).haproxy.reloads == 0
 
 
+ALIVE = {
+    "unready": (Placement(), EndpointState.UNREADY),
+    "draining": (Placement(Algorithm.RANDOM), EndpointState.DRAINING),
+    "full": (Placement(max_per_pod=2), EndpointState.READY),
+}
+
+
+@pytest.mark.parametrize("alive", ALIVE)
+async def test_while_all_that_take_births_are_down_another_that_serves_takes_them(
+    alive: str, pod: Pod, shop: Shop, http: aiohttp.ClientSession
+) -> None:
+    placement, state = ALIVE[alive]
+    two = endpoint(2, shop.ports[2], state)
+    pod.write_desired([two], placement=placement)
+    await pod.up(COMMAND)
+    await births(http, pod, 2)
+    await pod.reached(pod.write_desired([*listed(shop, 1), two], placement=placement))
+    assert by_pod(await births(http, pod, 1)) == {"1": 1}
+    await shop.stop(1)
+
+    async def serves() -> bool:
+        return not await failures(http, pod, 1)
+
+    await until(serves, "births are served again")
+    assert await failures(http, pod, 10) == []
+
+
+async def failures(http: aiohttp.ClientSession, pod: Pod, count: int) -> list[str]:
+    """Begin sessions and come back to each; return what went wrong."""
+    clients = [Client(http, pod.url) for _ in range(count)]
+    for client in clients:
+        await client.get()
+        await client.get()
+    return [f"{client.failures} {client.moves}" for client in clients if client.failures or client.moves]
+
+
 async def tells(pod: Pod, name: str, value: float) -> bool:
     try:
         return (await pod.metrics()).get(name) == value

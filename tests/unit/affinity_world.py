@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from stickyrouting.affinity.entry import ENDED, Entry, is_provisional, target_of
 from stickyrouting.affinity.map import AffinityMap, Lifetime
-from stickyrouting.agent.hub import Hub
+from stickyrouting.agent.hub import Hub, Seen
 from stickyrouting.haproxy.peers import Acked, Completeness, Event, ResyncFinished, ResyncRequested, Table
 from stickyrouting.haproxy.peers import Entry as TableEntry
 from stickyrouting.render.haproxy_names import SESSIONS
@@ -184,7 +184,8 @@ class World:
 
     def renew(self, proxy: int, key: bytes) -> None:
         """The agent prolongs a session that has a connection open on its proxy."""
-        self._turn(lambda: self.agents[proxy].hub.touch([key], IDLE, IDLE))
+        self.loop.run_until_complete(self.agents[proxy].hub.touch([key], IDLE, IDLE))
+        self._turn()
 
     def reaches(self, proxy: int, pod: int) -> bool:
         """Whether a proxy would send a request to this pod."""
@@ -226,6 +227,7 @@ class World:
     def look(self, proxy: int) -> None:
         """The agent's loop looks whether its HAProxy can be told that it is ready."""
         haproxy, hub = self.haproxies[proxy], self.agents[proxy].hub
+        self.loop.run_until_complete(hub.observed(Seen(self.now, haproxy.refilled, 0)))
         if haproxy.refilled and not haproxy.ready and hub.supplied(len(haproxy.table)):
             haproxy.ready = True
         self._turn()

@@ -20,7 +20,6 @@ from hypothesis.stateful import (
 from stickyrouting.affinity import map as affinity_map
 from stickyrouting.affinity.entry import ENDED, Entry, target_of
 from stickyrouting.affinity.map import AffinityMap, Outcome, Trust
-from stickyrouting.agent.owed import Owed
 from unit.affinity_world import CUT, World
 
 SIZE = 3
@@ -145,17 +144,48 @@ class Fleet(RuleBasedStateMachine):
     @rule(index=indexes, proxy=proxies, pod=pods)
     def fail_over_alone(self, index: int, proxy: int, pod: int) -> None:
         """From rest, one proxy moves a session: all follow."""
+        if key := self._resting(index):
+            self._fail_over(key, proxy, pod)
+            self._settle_as(key, self.world.hints[key])
+
+    @precondition(lambda self: self.keys)
+    @rule(index=indexes, proxy=proxies, pod=pods)
+    def fail_over_past_a_restart(self, index: int, proxy: int, pod: int) -> None:
+        """From rest, one proxy moves a session while another's agent starts anew beside a HAProxy that was not told."""
+        if key := self._resting(index):
+            self._fail_over(key, proxy, pod)
+            self.world.tell(proxy)
+            self.world.hear_haproxy(proxy)
+            self.world.kill_agent((proxy + 1) % SIZE)
+            self._settle_as(key, self.world.hints[key])
+
+    @precondition(lambda self: self.keys)
+    @rule(index=indexes, proxy=proxies, pod=pods)
+    def end_while_another_moves(self, index: int, proxy: int, pod: int) -> None:
+        """From rest, one proxy ends a session while another moves it: it has ended."""
+        if key := self._resting(index):
+            self._fail_over(key, (proxy + 1) % SIZE, pod)
+            self.world.haproxies[proxy].end(key, ENDED, self.world.now)
+            self._settle_as(key, ENDED)
+
+    def _resting(self, index: int) -> bytes | None:
+        """Come to rest; return a session that lives."""
         self.come_to_rest()
-        world, key = self.world, self._key(index)
-        known = world.bindings(proxy).get(key)
-        if known is None or known[0] == ENDED:
-            return
-        world.down.add((proxy, known[0]))
+        key = self._key(index)
+        pod, _ = self.world.bindings(0).get(key, (ENDED, True))
+        return key if pod != ENDED else None
+
+    def _fail_over(self, key: bytes, proxy: int, pod: int) -> None:
+        known, _ = self.world.bindings(proxy)[key]
+        self.world.hints[key] = known
+        self.world.down.add((proxy, known))
         if chosen := self._pod(proxy, pod):
-            world.visit(proxy, key, chosen)
-            world.settle()
-            assert [world.bindings(number)[key] for number in range(SIZE)] == [(chosen, True)] * SIZE
-            self.settled[key] = (chosen, world.expiry(key))
+            self.world.visit(proxy, key, chosen)
+
+    def _settle_as(self, key: bytes, pod: int) -> None:
+        self.world.settle()
+        assert {self.world.bindings(number)[key][0] for number in range(SIZE)} == {pod}
+        self.settled[key] = (pod, self.world.expiry(key))
 
     @invariant()
     def counts_equal_the_map(self) -> None:
@@ -180,7 +210,7 @@ class Fleet(RuleBasedStateMachine):
         for number in range(SIZE):
             assert world.bindings(number) == first
             routes = world.haproxies[number].routes(world.now + 2 * CUT)
-            assert routes == {key: pod for key, (pod, _) in first.items()}
+            assert routes == {key: pod for key, (pod, _) in first.items()}, number
         for key, (pod, expiry) in self.settled.items():
             if expiry > world.now + 3 * CUT:
                 assert first[key][0] == pod
@@ -197,19 +227,20 @@ def assert_counted(world: World, number: int) -> None:
     assert counts.entries >= len(entries)
     assert counts.entries == counts.sessions + counts.provisional + counts.other
     confirmed = Counter(target_of(entry.value) for entry in entries if world.counts_as_session(entry))
-    assert {id_: count.sessions for id_, count in counts.servers.items() if count.sessions} == confirmed
-    assert counts.sessions == sum(confirmed.values())
+    found = Counter({id_: count.sessions for id_, count in counts.servers.items() if count.sessions})
+    assert counts.sessions == found.total()
+    # What has expired within the last second may be in the map, and in its counts.
+    assert confirmed <= found
+    assert found.total() - confirmed.total() <= counts.entries - len(entries)
 
 
-QUICK = settings(max_examples=60, stateful_step_count=60, suppress_health_check=list(HealthCheck))
+QUICK = settings(
+    deadline=None, max_examples=60, stateful_step_count=60, suppress_health_check=list(HealthCheck)
+)
 TestFleet = Fleet.TestCase
 TestFleet.settings = QUICK
 HUNT = settings(QUICK, max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
 Rank = tuple[bool, int, int]
-
-
-def by_version_alone(version: int, value: int) -> Rank:
-    return value == ENDED, version, 0
 
 
 def by_server_alone(_: int, value: int) -> Rank:
@@ -228,10 +259,6 @@ def make_last_come_first() -> Callable[[int, int], Rank]:
 
 def forgetful(value: int, _: int) -> int:
     return value
-
-
-def covers_nothing(owed: Owed, _: bytes) -> bool:
-    return False
 
 
 def always_trusting(self: AffinityMap, entry: tuple[bytes, int, int], trust: Trust, now: float) -> Outcome:
@@ -254,14 +281,13 @@ def sums_of_keys(self: AffinityMap, sums: list[int], cut: float, now: Callable[[
         yield
 
 
+# Rarer ones are looked for directly: an undecided tie in test_affinity_merge, a crossing report in test_agent_hub.
 MERGE, REPORT = AffinityMap.merge, AffinityMap.report
 FAULTS = {
-    "two agents' simultaneous changes are left undecided": (affinity_map, "_rank", by_version_alone),
     "the larger server wins over the later change": (affinity_map, "_rank", by_server_alone),
     "an end is a change like any other": (affinity_map, "_rank", ends_like_any_other),
     "what is heard last wins": (affinity_map, "_rank", make_last_come_first()),
     "a confirmation can be taken back": (affinity_map, "_confirmed_by", forgetful),
-    "a report that crosses a push is a change": (Owed, "covers", covers_nothing),
     "a restarted agent believes its HAProxy": (AffinityMap, "report", always_trusting),
     "a change is made without regard to those heard before": (AffinityMap, "merge", deaf_to_time),
     "a digest does not see the servers": (AffinityMap, "digest", sums_of_keys),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -59,10 +60,18 @@ def test_slots_come_before_weights_that_fall_and_these_before_weights_that_rise(
     }
 
 
-def test_who_had_no_weight_is_taken_for_healthy_when_it_gets_one() -> None:
+def test_a_full_pod_that_gets_room_is_not_taken_for_healthy() -> None:
     before = replace(PLACED, weights=((1, 256), (2, 0)))
     assert words(plan_births(PLACED, Running(worker(10, before, 1, 2)))) == {
-        10: ["set server app/s2 weight 64", "set server app/s2 health up"]
+        10: ["set server app/s2 weight 64"]
+    }
+
+
+def test_where_nobody_goes_on_taking_births_weights_rise_before_they_fall() -> None:
+    before = Placed(weights=((1, 256), (2, 0)), slots=(1,), spare=2)
+    after = Placed(weights=((1, 0), (2, 256)), slots=(2,), spare=1)
+    assert words(plan_births(after, Running(worker(10, before, 1, 2)))) == {
+        10: ["0:2 gated:0 spare:1", "set server app/s2 weight 256", "set server app/s1 weight 0"]
     }
 
 
@@ -85,6 +94,15 @@ def test_an_agent_without_counts_keeps_what_the_worker_holds_among_those_that_ma
     assert as_held(unknown, worker(10, held, 1, 2, 3)) == Placed(
         weights=((1, 10), (2, 0), (3, 0), (4, 256)), slots=(1,), gated=True
     )
+
+
+def test_an_agent_without_counts_keeps_the_spare_that_is_held_if_it_still_has_no_weight() -> None:
+    unknown = Placed(weights=((1, 256), (2, 256), (3, 0)), slots=(1, 2), spare=3)
+    for spare, kept in ((2, 2), (1, 3), (9, 3), (None, 3)):
+        held = Placed(weights=((1, 256), (2, 0)), slots=(1, 1), spare=spare)
+        assert as_held(unknown, worker(10, held, 1, 2)) == Placed(
+            weights=((1, 256), (2, 0), (3, 0)), slots=(1, 1), spare=kept
+        )
 
 
 def test_what_is_held_is_given_up_where_nobody_would_take_births() -> None:
@@ -154,7 +172,17 @@ async def test_only_what_differs_is_sent_and_only_once(fake: Fake, placing: Plac
     fake.sessions = {1: 300}
     await placing.tick()
     await placing.tick()
-    assert fake.sent == [{10: ["set server app/s1 weight 0"]}]
+    assert fake.sent == [{10: ["gated:0 spare:1", "set server app/s1 weight 0"]}]
+
+
+async def test_a_spare_that_changes_alone_is_sent(fake: Fake, placing: Placing) -> None:
+    wanted = desired(algorithm=Algorithm.ROUND_ROBIN)
+    one, two = wanted.endpoints
+    others = [msgspec.structs.replace(two, id=id_, state=EndpointState.UNREADY) for id_ in (2, 3)]
+    reach(placing, msgspec.structs.replace(wanted, endpoints=(one, *others)))
+    fake.sessions = {2: 5, 3: 4}
+    await placing.tick()
+    assert fake.sent == [{10: ["gated:0 spare:3"]}]
 
 
 async def test_nothing_is_sent_before_the_loop_has_said_what_is_in_force(
@@ -196,12 +224,29 @@ async def test_each_proxy_gives_its_part_of_the_places_and_only_once_the_choice_
     assert placing.gate.room.places is None
 
 
+async def test_an_endpoint_has_recovered_once_when_it_turns_ready_and_never_if_nothing_is_known_of_it(
+    placing: Placing,
+) -> None:
+    ready = desired()
+    first, second = ready.endpoints
+    unready = msgspec.structs.replace(
+        ready, endpoints=(first, msgspec.structs.replace(second, state=EndpointState.DRAINING))
+    )
+    assert placing.recovered(ready) == frozenset()
+    reach(placing, unready)
+    assert placing.recovered(unready) == frozenset()
+    placing.forget()
+    assert placing.recovered(ready) == {2}
+    reach(placing, ready)
+    assert placing.recovered(ready) == frozenset()
+
+
 async def test_births_are_expected_to_go_on_as_in_the_last_second_on_all_proxies(
     fake: Fake, placing: Placing
 ) -> None:
     fake.proxies, fake.sessions = 3, {1: 60, 2: 0}
     for _ in range(20):
-        fake.births += 4
+        fake.births += 12
         placing.note_births()
     placed = placing.evaluate(desired(), None)
     # 120 births are expected: 60 to make up for, and 60 for both.

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from stickyrouting.affinity.entry import Entry
 from stickyrouting.affinity.map import AffinityMap, Lifetime
-from stickyrouting.agent.hub import Hub
+from stickyrouting.agent.hub import Hub, Seen
 from stickyrouting.haproxy.peers import (
     Acked,
     Completeness,
@@ -82,6 +82,9 @@ class Link:
         self.next_sequence += len(entries)
 
     async def close(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
         self._events.put_nowait(None)
 
 
@@ -110,6 +113,7 @@ class Bench:
         link = self.connect()
         link.say(*events, LEARNT)
         await settle()
+        await self.hub.observed(Seen(self.now, refilled=True, old_workers=0))
         return link
 
     def changes(self, kind: str) -> float | None:
@@ -252,7 +256,7 @@ async def test_without_a_link_nothing_is_known_to_be_taught(bench: Bench) -> Non
 
 async def test_sessions_in_flight_are_prolonged_when_they_would_expire(bench: Bench) -> None:
     link = await bench.learnt(update(ANN, 7, 1_000_000), update(BOB, 8, 1_790_000))
-    assert bench.hub.touch([ANN.encode(), BOB.encode(), b"unknown"], idle=1800, below=1740) == 1
+    assert await bench.hub.touch([ANN.encode(), BOB.encode(), b"unknown"], idle=1800, below=1740) == 1
     await settle()
     assert link.pushed == [TableEntry(ANN, 7, 1_800_000)]
     assert bench.others.heard == [Entry(ANN.encode(), 0, 7, 1_800_000)]
@@ -273,3 +277,60 @@ async def test_another_agent_gets_what_it_lacks_and_nothing_else(bench: Bench) -
     assert sorted(entry.key for entry in told) == [ANN.encode(), BOB.encode()]
     same = Digest(2, 2000, tuple(await bench.hub.digest(256, 2000)))
     assert [part async for part in bench.hub.differing(same)] == []
+
+
+async def test_a_haproxy_that_its_predecessor_still_teaches_is_not_asked_and_takes_no_move_back(
+    bench: Bench,
+) -> None:
+    await bench.learnt(update(ANN, 7))
+    await bench.hub.merge([foreign(ANN, 9)])
+    second = bench.connect()
+    await settle()
+    second.acknowledge()
+    await settle()
+    await bench.hub.observed(Seen(bench.now, refilled=False, old_workers=1))
+    assert second.resyncs == 0
+    # The predecessor told it after us.
+    second.say(update(ANN, 7), update(BOB, 8 | NEWBORN))
+    await settle()
+    assert bench.changes("move") is None
+    assert [entry.key for entry in bench.others.heard] == [BOB.encode()]
+    assert second.pushed[-1] == TableEntry(ANN, 9, 1_800_000)
+    await bench.hub.observed(Seen(bench.now, refilled=True, old_workers=0))
+    assert second.resyncs == 1
+
+
+async def test_an_acknowledgement_of_a_former_link_settles_nothing(bench: Bench) -> None:
+    first = await bench.learnt(update(ANN, 7))
+    await bench.hub.merge([foreign(ANN, 9)])
+    await settle()
+    second = bench.connect()
+    first.acknowledge()
+    await settle()
+    second.say(update(ANN, 7))
+    await settle()
+    assert bench.changes("move") is None
+
+
+async def test_a_link_that_can_not_be_told_is_ended(bench: Bench) -> None:
+    link = await bench.learnt(update(ANN, 7))
+
+    async def push(*_: object) -> None:
+        raise ValueError("broken")
+
+    link.push = push
+    await bench.hub.merge([foreign(BOB, 8)])
+    await settle()
+    assert not bench.hub.linked
+
+
+async def test_a_map_that_changes_faster_than_it_is_taught_is_taught_once(bench: Bench) -> None:
+    link = await bench.learnt()
+    link.say(ResyncRequested())
+    await settle()
+    taught = link.next_sequence
+    for start in range(0, 60_000, 1000):
+        await bench.hub.merge([foreign(f"1795209904{start + n:022d}", 7) for n in range(1000)])
+    await settle()
+    assert link.taught == []
+    assert link.next_sequence - taught >= 50_000 or link.taught

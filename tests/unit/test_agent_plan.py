@@ -66,9 +66,11 @@ def plan(
     *workers: WorkerState,
     keys: KeySet = K1,
     stage: Stage = Stage.SERVING,
+    recovered: frozenset[int] = frozenset(),
 ) -> Plan:
     newest, *old = workers
-    return make_plan(make_target(desired, keys, stage), Running(newest, tuple(old)), SETTINGS)
+    target = make_target(desired, keys, stage, None, recovered)
+    return make_plan(target, Running(newest, tuple(old)), SETTINGS)
 
 
 def words(steps: Sequence[Step]) -> list[str]:
@@ -77,8 +79,9 @@ def words(steps: Sequence[Step]) -> list[str]:
 
 def _word(step: Step) -> str:
     if isinstance(step, ReplaceMap) and step.name is MapName.BIRTHS:
-        slots = Counter(entry.value for entry in step.entries if entry.key != "gated")
-        return f"births.map = {' '.join(f'{id_}x{count}' for id_, count in slots.items())}".rstrip()
+        slots = Counter(entry.value for entry in step.entries if entry.key.isdigit())
+        spare = [f"spare:{entry.value}" for entry in step.entries if entry.key == "spare"]
+        return " ".join(["births.map =", *(f"{id_}x{count}" for id_, count in slots.items()), *spare])
     if isinstance(step, ReplaceMap):
         return f"{step.name.value} = {' '.join(f'{key}:{value}' for key, value in step.entries)}"
     return step.text
@@ -116,15 +119,34 @@ def test_a_crash_between_adding_and_enabling_is_repaired() -> None:
 def test_an_endpoint_that_takes_no_births_keeps_its_server_with_weight_zero(state: EndpointState) -> None:
     changed = msgspec.structs.replace(TWO, state=state)
     assert commands(plan(make_desired(ONE, changed), started(make_desired(ONE, TWO)))) == {
-        10: ["births.map = 1x256", "set server app/s2 weight 0"]
+        10: ["births.map = 1x256 spare:2", "set server app/s2 weight 0"]
     }
 
 
 def test_an_endpoint_that_turns_ready_takes_births_before_the_proxys_own_next_check() -> None:
     unready = msgspec.structs.replace(TWO, state=EndpointState.UNREADY)
-    assert commands(plan(make_desired(ONE, TWO), started(make_desired(ONE, unready)))) == {
-        10: ["births.map = 1x128 2x128", "set server app/s2 weight 256", "set server app/s2 health up"]
+    before, after = started(make_desired(ONE, unready)), make_desired(ONE, TWO)
+    taken = ["births.map = 1x128 2x128", "set server app/s2 weight 256"]
+    assert commands(plan(after, before)) == {10: taken}
+    assert commands(plan(after, before, recovered=frozenset({2, 9}))) == {
+        10: [*taken, "set server app/s2 health up"]
     }
+
+
+def test_where_nobody_goes_on_taking_births_weights_rise_before_they_fall() -> None:
+    unready = msgspec.structs.replace(TWO, state=EndpointState.UNREADY)
+    leaving = msgspec.structs.replace(ONE, state=EndpointState.DRAINING)
+    assert commands(plan(make_desired(leaving, TWO), started(make_desired(ONE, unready))))[10][1:] == [
+        "set server app/s2 weight 256",
+        "set server app/s1 weight 0",
+    ]
+
+
+def test_in_an_old_worker_who_takes_births_without_a_weight_there_is_the_spare() -> None:
+    unready = msgspec.structs.replace(TWO, state=EndpointState.UNREADY)
+    leaving = msgspec.structs.replace(ONE, state=EndpointState.DRAINING)
+    after, old = make_desired(leaving, TWO), started(make_desired(ONE, unready), pid=7, accepts=False)
+    assert commands(plan(after, started(after), old)) == {7: ["births.map = 2x256 spare:2"]}
 
 
 def test_an_endpoint_that_goes_is_unlisted_leaves_service_and_is_deleted_when_nothing_is_in_flight() -> None:
@@ -224,7 +246,7 @@ def test_old_workers_give_births_by_slots_alone_among_the_servers_that_they_have
     draining = msgspec.structs.replace(ONE, state=EndpointState.DRAINING)
     after = make_desired(draining, TWO, THREE, placement=Placement(algorithm))
     old = started(make_desired(ONE, TWO, placement=Placement(algorithm)), pid=7, accepts=False)
-    assert commands(plan(after, started(after), old))[7][2:] == ["births.map = 2x256"]
+    assert commands(plan(after, started(after), old))[7][2:] == ["births.map = 2x256 spare:1"]
 
 
 def test_a_setting_that_runtime_commands_cannot_change_is_a_reload_with_its_reason() -> None:

@@ -98,6 +98,24 @@ def test_a_place_whose_birth_came_back_is_not_counted_twice() -> None:
     assert room.offer({7: 0, 8: 2}, 0.2) == {b"d": 8}
 
 
+def test_a_place_that_is_freed_on_a_server_without_any_is_given_at_once() -> None:
+    room = WaitingRoom()
+    room.offer({7: 1}, 0)
+    assert [room.ask(ticket, 0) for ticket in (b"a", b"b")] == [7, WAIT]
+    # It is full with the session that was let in, then one of its sessions ends.
+    assert room.offer({}, 0.1) == {}
+    assert room.offer({7: 1}, 0.2) == {b"b": 7}
+
+
+def test_a_limit_that_is_gone_for_a_moment_tells_nothing_of_the_places_that_were_given() -> None:
+    room = WaitingRoom()
+    room.offer({7: 1}, 0)
+    assert room.ask(b"a", 0) == 7
+    room.offer(None, 0.1)
+    room.offer({7: 1}, 0.2)
+    assert room.ask(b"b", 0.2) == WAIT
+
+
 def test_without_a_limit_all_enter_anywhere() -> None:
     room = WaitingRoom()
     assert room.ask(b"a", 0) == WAIT

@@ -42,9 +42,10 @@ def test_every_map_has_its_literal_content() -> None:
     }
 
 
-def test_the_slots_of_births_and_the_gate_stand_in_one_map_that_changes_in_one_step() -> None:
+def test_the_slots_of_births_the_gate_and_the_spare_stand_in_one_map_that_changes_in_one_step() -> None:
     assert map_text(render_births((7, 7, 12), Gate.OPEN)) == "0 7\n1 7\n2 12\ngated 0\n"
     assert map_text(render_births((), Gate.GATED)) == "gated 1\n"
+    assert map_text(render_births((7,), Gate.OPEN, spare=12)) == "0 7\ngated 0\nspare 12\n"
 
 
 def test_a_proxy_that_stops_says_so_in_its_state_map() -> None:

@@ -168,6 +168,33 @@ def test_births_ask_for_a_place_already_when_there_are_hardly_more_than_births_e
     assert place(endpoints(READY, READY), limited, Load({1: 450, 2: 447}, 3.5, NOW)).gated is True
 
 
+@pytest.mark.parametrize("algorithm", Algorithm)
+@pytest.mark.parametrize(
+    ("states", "sessions", "limit", "spare"),
+    [
+        # Nobody is left; one of the next state; of several the emptiest, then the lowest id.
+        ((READY, READY), {}, None, None),
+        ((READY, DRAINING, UNREADY), {}, None, 3),
+        ((READY, UNREADY, UNREADY, UNREADY), {2: 9, 3: 4, 4: 4}, None, 3),
+        # Full ones only where no other has room; then the best of them.
+        ((READY, READY, UNREADY), {1: 9}, 9, 3),
+        ((READY, READY, READY, UNREADY), {1: 11, 2: 9, 4: 9}, 9, 2),
+        # All are full, so that all take births.
+        ((READY, READY), {1: 9, 2: 9}, 9, None),
+    ],
+)
+def test_the_best_of_those_that_take_no_births_is_spare(
+    algorithm: Algorithm,
+    states: tuple[EndpointState, ...],
+    sessions: dict[int, int],
+    limit: int | None,
+    spare: int | None,
+) -> None:
+    placed = place(endpoints(*states), Placement(algorithm, 0, limit), Load(sessions, 1, NOW))
+    assert placed.spare == spare
+    assert spare is None or dict(placed.weights)[spare] == 0
+
+
 def test_full_ready_pods_do_not_send_births_to_unready_ones() -> None:
     placed = place(endpoints(READY, UNREADY), Placement(max_per_pod=1), Load({1: 1}, 0, NOW))
     assert (placed.full, set(placed.slots)) == (True, {1})

@@ -139,6 +139,16 @@ def test_agents_that_differ_by_more_than_the_slack_are_named_with_the_pod() -> N
     )
 
 
+def test_an_unchanged_dispute_is_told_in_the_same_words_whoever_reported_last() -> None:
+    told = {
+        said(
+            *(proxy(name, (1, 300 + 100 * ord(name)), age=age) for name, age in zip("rqp", ages, strict=True))
+        )
+        for ages in ((0.1, 0.2, 0.3), (0.3, 0.1, 0.2), (0.2, 0.3, 0.1))
+    }
+    assert told == {("Disagree", "sessions are not counted: p and q report different numbers for pod-1")}
+
+
 def test_a_difference_at_an_endpoint_that_only_one_of_them_knows_is_seen() -> None:
     assert said(proxy("p"), proxy("q", (77, 50)))[1].endswith("for server 77, which is gone")
 

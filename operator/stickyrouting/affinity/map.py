@@ -3,7 +3,7 @@
 Two states of a session are ordered: an end beats all, then the later version, then the larger server id. So all
 agents that heard the same, in whatever order and however often, hold the same map; expiry is the latest that anyone
 knows, and a session once confirmed stays confirmed. A version is made only by a change that this agent's own HAProxy
-made by itself: whatever crosses an unacknowledged push, or comes from a HAProxy that is only being taught, is a touch.
+made by itself: whatever crosses an unacknowledged push, or may come from its predecessor, is a touch.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,11 +42,13 @@ class Trust(Enum):
     """What a report of HAProxy may change.
 
     ``CHANGE``: HAProxy holds our map, so what differs is its own doing. ``TOUCH``: it may not have heard us yet.
-    ``LEARN``: this agent starts anew and reads what HAProxy held all the while; nobody remembers the versions.
+    ``DOUBT``: a predecessor that did not hear us may have told it of a session after we did. ``LEARN``: this agent
+    starts anew and reads what HAProxy held all the while; nobody remembers the versions.
     """
 
     CHANGE = "change"
     TOUCH = "touch"
+    DOUBT = "doubt"
     LEARN = "learn"
 
 
@@ -90,9 +92,10 @@ _NEW_BIRTH = Outcome(Change.BIRTH, push=True)
 
 
 class AffinityMap:
-    """Session id (at most 32 bytes) → binding; ``clock`` is the Lamport time, ``ended`` the sessions counted out here.
+    """Session id (at most 32 bytes) → binding; ``clock`` is the Lamport time.
 
-    ``listed`` tells whether a server id is an endpoint now.
+    ``expired`` are sessions whose end is counted here, ``dropped`` all entries that ever expired. ``listed`` tells
+    whether a server id is an endpoint now.
     """
 
     def __init__(self, lifetime: Lifetime, listed: Callable[[int], bool] = lambda _: True) -> None:
@@ -100,6 +103,7 @@ class AffinityMap:
         self.clock = 0
         self.counts = Counts()
         self.expired = 0
+        self.dropped = 0
         self._listed = listed
         self._parts: list[dict[bytes, int]] = [{} for _ in range(PARTS)]
         self._wheel = Wheel()
@@ -117,8 +121,7 @@ class AffinityMap:
             return self._agree(key, old, value, expiry, tick)
         if trust is Trust.TOUCH:
             return self._prolong(key, old, expiry, tick)
-        remembered = trust is Trust.LEARN and version_of(old) and not self._outlived(old, value)
-        if remembered or value_of(old) == ENDED:
+        if value_of(old) == ENDED or self._refutes(old, value, trust):
             return self._prolong(key, old, expiry, tick)._replace(push=True)
         return self._change(key, old, value, expiry, tick)
 
@@ -195,7 +198,7 @@ class AffinityMap:
         return self._parts[crc32(key) & PARTS - 1]
 
     def _find(self, key: bytes, tick: int) -> int | None:
-        """Return the entry; one that has expired but was not looked at yet is dropped, as if it had been."""
+        """Return the entry; one that has expired is as none, whether it was dropped already or not."""
         packed = self._part(key).get(key)
         if packed is None or expiry_of(packed) > tick:
             return packed
@@ -206,10 +209,11 @@ class AffinityMap:
         return self.clock
 
     def _enter(self, key: bytes, value: int, expiry: int, trust: Trust, tick: int) -> Outcome:
-        version = 0 if trust is Trust.LEARN else self._next()
-        self._put(key, pack(version, value, expiry, LOCAL), tick)
         if trust is Trust.LEARN:
+            # Nobody knows on which proxy it was used last: its end is counted by none rather than by all.
+            self._put(key, pack(0, value, expiry, 0), tick)
             return Outcome(Change.TOUCH)
+        self._put(key, pack(self._next(), value, expiry, LOCAL), tick)
         if value == ENDED:
             return Outcome(Change.END, relay=True)
         return Outcome(Change.BIRTH if is_provisional(value) else Change.RETURN, relay=True)
@@ -234,9 +238,14 @@ class AffinityMap:
         self._put(key, pack(self._next(), kept, max(expiry, expiry_of(old)), LOCAL), tick)
         return Outcome(Change.END if value == ENDED else Change.MOVE, relay=True)
 
-    def _outlived(self, old: int, value: int) -> bool:
-        """The others name a server that is gone, HAProxy one that is there: it failed over while nobody listened."""
-        return not self._listed(target_of(value_of(old))) and self._listed(target_of(value))
+    def _refutes(self, old: int, value: int, trust: Trust) -> bool:
+        """What we know stands against the word of a HAProxy that may not have heard it, or heard others after us.
+
+        Unless it ended the session, or we name a server that is gone and it one that is there: then it failed over.
+        """
+        if trust is Trust.CHANGE or not version_of(old) or value == ENDED:
+            return False
+        return self._listed(target_of(value_of(old))) or not self._listed(target_of(value))
 
     def _knows_better(self, old: int, theirs: Entry) -> bool:
         ours = value_of(old)
@@ -253,7 +262,9 @@ class AffinityMap:
         value = entry.value if wins else ours
         value = value if value >= ENDED else _confirmed_by(value, ours if wins else entry.value)
         later = expiry >= expiry_of(old) + self._notable
-        packed = pack(version, value, max(expiry, expiry_of(old)), 0 if later else old & LOCAL)
+        # Whoever told something new heard of the session last.
+        local = 0 if later or value != ours else old & LOCAL
+        packed = pack(version, value, max(expiry, expiry_of(old)), local)
         if value == ours and version == version_of(old) and not later:
             return _NOTHING
         self._put(entry.key, packed, tick)
@@ -263,13 +274,13 @@ class AffinityMap:
     def _put(self, key: bytes, packed: int, tick: int) -> None:
         part = self._parts[crc32(key) & PARTS - 1]
         before = part.get(key)
-        if before is not None and not (before | packed) & NEWBORN:
-            # Confirmed as before: its age is not changed by anything.
-            packed = packed & ~LAPSED | before & LAPSED
-        else:
-            packed &= ~LAPSED
+        packed &= ~LAPSED
+        # Confirmed as before, and counted: no touch changes its age.
+        if before is None or (before | packed) & (NEWBORN | LAPSED):
             lapses = self._lapses(key, packed)
-            if lapses <= tick:
+            # A robot's binding stays one, whatever keeps it in use, until its client comes back.
+            stays = before is not None and before & LAPSED and is_provisional(value_of(packed))
+            if stays or lapses <= tick:
                 packed |= LAPSED
             if before is None:
                 self._wheel.file(key, min(expiry_of(packed), lapses))
@@ -293,6 +304,7 @@ class AffinityMap:
             return
         if expiry_of(packed) <= tick:
             del part[key]
+            self.dropped += 1
             self.counts.add(packed, -1)
             self._count_out(packed)
             return
@@ -317,7 +329,7 @@ def _rank(version: int, value: int) -> tuple[bool, int, int]:
 
 def _confirmed_by(value: int, other: int) -> int:
     """Return ``value`` confirmed if the other state of the session was: that is never taken back."""
-    return value if other >= ENDED or is_provisional(other) else value & ~NEWBORN
+    return value if is_provisional(other) else value & ~NEWBORN
 
 
 def _told(key: bytes, packed: int, tick: int) -> Entry | None:

@@ -14,7 +14,7 @@ _DIFFERS = "haproxy and its agent hold different numbers of sessions"
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One look: entries in HAProxy's table and room for them, entries of the map, changes ever noted."""
+    """One look: entries in HAProxy's table and room for them, entries of the map, changes and expiries ever noted."""
 
     used: int
     size: int

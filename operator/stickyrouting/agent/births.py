@@ -10,9 +10,9 @@ from dataclasses import replace
 from stickyrouting.agent.running import Running, Server, WorkerState
 from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, differs
 from stickyrouting.agent.target import births_map, gate_of
-from stickyrouting.haproxy.commands import SetHealthUp, SetWeight
+from stickyrouting.haproxy.commands import SetWeight
 from stickyrouting.planner.placement import Placed, Weights
-from stickyrouting.render.haproxy_names import GATED_KEY
+from stickyrouting.render.haproxy_names import GATED_KEY, SPARE_KEY
 from stickyrouting.render.maps import Gate, MapEntry, MapName, render_births
 
 
@@ -24,7 +24,14 @@ def slot_steps(worker: WorkerState, entries: tuple[MapEntry, ...]) -> tuple[Step
 
 def old_slots(placed: Placed, worker: WorkerState) -> tuple[MapEntry, ...]:
     """Return the content of ``births.map`` for a worker that was left behind, among the servers that it has."""
-    return render_births(placed.slots_among(worker.servers.keys()), gate_of(placed))
+    slots = placed.slots_among(worker.servers.keys())
+    return render_births(slots, gate_of(placed), _old_spare(placed, slots, worker))
+
+
+def _old_spare(placed: Placed, slots: tuple[int, ...], worker: WorkerState) -> int | None:
+    """Return the spare of a worker whose weights are those of before: whoever takes births without one comes first."""
+    unweighted = [id_ for id_ in slots if not worker.servers[id_].weight]
+    return unweighted[0] if unweighted else placed.spare if placed.spare in worker.servers else None
 
 
 def as_held(placed: Placed, held: WorkerState) -> Placed:
@@ -34,6 +41,7 @@ def as_held(placed: Placed, held: WorkerState) -> Placed:
     """
     births = {entry.key: entry.value for entry in held.maps[MapName.BIRTHS]}
     gated = births.pop(GATED_KEY, Gate.OPEN.value) == Gate.GATED.value
+    spare = int(births.pop(SPARE_KEY, 0))
     takers = {id_ for id_, weight in placed.weights if weight}
     weights = tuple(
         (id_, held.servers[id_].weight if id_ in takers and id_ in held.servers else weight)
@@ -42,7 +50,8 @@ def as_held(placed: Placed, held: WorkerState) -> Placed:
     if not any(weight for _, weight in weights):
         return replace(placed, gated=gated)
     slots = tuple(int(value) for value in births.values() if int(value) in takers) if placed.slots else ()
-    return replace(placed, weights=weights, slots=slots or placed.slots, gated=gated)
+    spared = spare if dict(weights).get(spare) == 0 else placed.spare
+    return replace(placed, weights=weights, slots=slots or placed.slots, spare=spared, gated=gated)
 
 
 def weight_steps(
@@ -51,21 +60,24 @@ def weight_steps(
     """Return the commands that lower weights, and those that raise them."""
     changed = [(id_, weight) for id_, weight in weights if id_ in servers and servers[id_].weight != weight]
     falls = tuple(SetWeight(id_, weight) for id_, weight in changed if weight < servers[id_].weight)
-    rises: list[Step] = []
-    for id_, weight in changed:
-        if weight > servers[id_].weight:
-            rises.append(SetWeight(id_, weight))
-        if not servers[id_].weight:
-            # The kubelet has just found it well: births need not wait for this proxy's own next check.
-            rises.append(SetHealthUp(id_))
-    return falls, tuple(rises)
+    rises = tuple(SetWeight(id_, weight) for id_, weight in changed if weight > servers[id_].weight)
+    return falls, rises
+
+
+def somebody_stays(weights: Weights, servers: Mapping[int, Server]) -> bool:
+    """Whether a server that takes births now goes on taking them; if not, others come before it goes."""
+    return any(
+        weight and id_ in servers and servers[id_].weight and not servers[id_].maint
+        for id_, weight in weights
+    )
 
 
 def plan_births(placed: Placed, running: Running) -> tuple[WorkerPlan, ...]:
     """Return what puts a choice into force in workers whose servers are as they shall be."""
     newest = running.newest
     falls, rises = weight_steps(placed.weights, newest.servers)
-    plans = [WorkerPlan(newest.pid, (*slot_steps(newest, births_map(placed)), *falls, *rises))]
+    weighed = (*falls, *rises) if somebody_stays(placed.weights, newest.servers) else (*rises, *falls)
+    plans = [WorkerPlan(newest.pid, (*slot_steps(newest, births_map(placed)), *weighed))]
     plans += [WorkerPlan(old.pid, slot_steps(old, old_slots(placed, old))) for old in running.old]
     return tuple(plan for plan in plans if plan.steps)
 

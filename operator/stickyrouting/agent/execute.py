@@ -41,8 +41,11 @@ class Executor:
         return await observe(self._master, self._settings)
 
     async def change(self, plans: tuple[WorkerPlan, ...]) -> Removal:
-        """Carry out the plans of all workers, side by side."""
-        done = await asyncio.gather(*(self._change_worker(plan) for plan in plans))
+        """Carry out the plans of all workers, side by side; nothing is under way any more when this raises."""
+        done = await asyncio.gather(*(self._change_worker(plan) for plan in plans), return_exceptions=True)
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
         for step in itertools.chain.from_iterable(plan.steps for plan in plans):
             self._metrics.count(names.PLACEMENTS if places_births(step) else names.COMMANDS)
         return Removal.WAITING if Removal.WAITING in done else Removal.COMPLETE

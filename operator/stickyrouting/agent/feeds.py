@@ -80,6 +80,8 @@ class Feeds:
             return
         try:
             await self.present(keyring.identity)
+        except OSError as error:
+            log.warning("certificate can't be put into service now, trying again: %s", error)
         except InvalidKeys as error:
             self._refused = keyring.identity.certificate
             self.metrics.count(names.INVALID, input="certificate")

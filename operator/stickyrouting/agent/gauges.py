@@ -79,7 +79,8 @@ class Gauges:
         if not workers or not self.hub.settled:
             return
         table = (await self.master.worker(workers[0].pid).run(ShowTableUsed()))[SESSIONS]
-        sight = Sight(table.used, table.size, self.hub.map.counts.entries, self.hub.changes)
+        held = self.hub.map
+        sight = Sight(table.used, table.size, held.counts.entries, self.hub.changes + held.dropped)
         self._audit.look(sight)
         if self._audit.healable and time.monotonic() - self._healed > HEAL_SECONDS:
             self._healed = time.monotonic()

@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry
 from stickyrouting.affinity.map import AffinityMap, Change, Lifetime, Outcome, Trust
-from stickyrouting.agent.owed import Owed
+from stickyrouting.agent.owed import LIMIT, Owed
 from stickyrouting.haproxy.peer_transport import PeerConnection
 from stickyrouting.haproxy.peers import Acked, Event, ResyncFinished, ResyncRequested, Table, Updated
 from stickyrouting.haproxy.peers import Entry as TableEntry
@@ -27,9 +27,21 @@ log = logging.getLogger(__name__)
 
 PORTION = 250
 """Entries handled without a pause: one to two milliseconds."""
-SLACK = 50
-"""Entries by which two copies may differ while births, expiries and reports are under way."""
 EXPIRY_SECONDS = 1.0
+OLD_WORKER_SECONDS = 60.0
+"""How long a worker that a reload left behind may have requests: HAProxy's keep-alive timeout."""
+LAST_SEQUENCE = 1 << 31
+"""No link lives to see its sequence numbers begin again."""
+
+
+class Seen(NamedTuple):
+    """What was seen of HAProxy at a time or later: whether it heard all that there is, and how many workers of before a
+    reload still run.
+    """
+
+    at: float
+    refilled: bool
+    old_workers: int
 
 
 class Others(Protocol):
@@ -57,7 +69,8 @@ class Hub:
     """Serves one link to HAProxy at a time; ``wake`` is called when the loop may have something to do.
 
     ``learnt``: HAProxy has told all it knew at least once, so that the map misses nothing that it could know.
-    ``births`` and ``changes`` count what was ever noted, on whichever proxy.
+    ``refilled``: the HAProxy of this link has heard all that its predecessor and we had to tell. ``steady``: nor can a
+    predecessor tell it any more. ``births`` counts those on all proxies, ``changes`` what came from our own HAProxy.
     """
 
     table: Callable[[], Table | None]
@@ -67,6 +80,8 @@ class Hub:
     now: Callable[[], float] = time.monotonic
     others: Others = field(default_factory=Alone)
     learnt: bool = False
+    refilled: bool = False
+    steady: bool = False
     births: int = 0
     changes: int = 0
     asked: float = 0.0
@@ -75,6 +90,9 @@ class Hub:
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     _relay: dict[bytes, None] = field(default_factory=dict)
     _link: PeerConnection | None = None
+    _since: float = 0.0
+    _asked: bool = False
+    _telling: asyncio.Task[None] | None = None
     _supplied: PeerConnection | None = None
 
     @property
@@ -89,27 +107,42 @@ class Hub:
 
     async def serve(self, link: PeerConnection) -> None:
         """Serve ``link`` until it is lost; it takes the place of the one before."""
-        before, self._link = self._link, link
+        before = self._link
+        await self._take_over(link)
         if before is not None:
-            self._owed.link_lost()
-            await before.close()
+            before.abort()
         log.info("haproxy connected as a peer")
-        self._told.set()
-        telling = asyncio.create_task(self._tell_forever(link))
         try:
-            await self.ask_again()
+            if not self.learnt:
+                await self.ask_again()
             async for event in link:
+                if self._link is not link:
+                    break
                 self._handle(event)
         except OSError as error:
             log.info("peer link failed: %s", error)
         finally:
-            telling.cancel()
             await self._drop(link)
+
+    async def observed(self, seen: Seen) -> None:
+        """Take what was seen of HAProxy.
+
+        While a predecessor teaches it, HAProxy may not be asked for its table: what it is then told by it would live
+        for a whole idle time again (seen on 3.0).
+        """
+        if self._link is None or seen.at < self._since:
+            return
+        asks = seen.refilled and not self._asked
+        self.refilled = seen.refilled
+        alone = not seen.old_workers or seen.at - self._since > OLD_WORKER_SECONDS
+        self.steady = seen.refilled and alone
+        if asks:
+            await self.ask_again()
 
     async def ask_again(self) -> None:
         """Ask HAProxy for its whole table: births on a worker that a reload left behind reach only its successor."""
         if self._link is not None:
-            self.asked = self.now()
+            self._asked, self.asked = True, self.now()
             with contextlib.suppress(OSError):
                 await self._link.request_resync()
 
@@ -121,7 +154,7 @@ class Hub:
         if self._link is None or not self.learnt or not self.others.joined or self._owed.whole:
             self._told.set()
             return False
-        if self._supplied is self._link or entries + SLACK >= self.map.counts.entries:
+        if self._supplied is self._link or entries >= self.map.counts.entries:
             return True
         self.teach_again()
         return False
@@ -131,18 +164,25 @@ class Hub:
         self._owed.owe_all()
         self._told.set()
 
-    def touch(self, keys: Iterable[bytes], idle: float, below: float) -> int:
+    async def touch(self, keys: Collection[bytes], idle: float, below: float) -> int:
         """Prolong sessions that are in use right now to ``idle`` seconds if less than ``below`` are left."""
-        now, touched = self.now(), 0
-        for key in keys:
-            entry = self.map.entry(key, now)
-            if entry is None or entry.remaining_ms >= below * 1000 or not self.map.touch(key, idle, now):
-                continue
-            self._owed.owe(key)
-            self._tell_others(key)
-            touched += 1
+        touched = 0
+        for number, key in enumerate(keys, 1):
+            touched += self._touch(key, idle, below)
+            if number % PORTION == 0:
+                self._told.set()
+                await asyncio.sleep(0)
         self._told.set()
         return touched
+
+    def _touch(self, key: bytes, idle: float, below: float) -> bool:
+        now = self.now()
+        entry = self.map.entry(key, now)
+        if entry is None or entry.remaining_ms >= below * 1000 or not self.map.touch(key, idle, now):
+            return False
+        self._owed.owe(key)
+        self._tell_others(key)
+        return True
 
     @property
     def size(self) -> int:
@@ -198,15 +238,28 @@ class Hub:
             while looked:
                 looked = self.map.expire(self.now(), PORTION)
                 await asyncio.sleep(0)
+            self._owed.limit = max(LIMIT, self.map.counts.entries // 2)
             self._publish()
             await asyncio.sleep(EXPIRY_SECONDS)
 
+    async def _take_over(self, link: PeerConnection | None) -> None:
+        """Have ``link`` told from now on, and nothing else: what was under way on another is owed again."""
+        self._link, self._since = link, self.now()
+        self.refilled = self.steady = self._asked = False
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.wait((self._telling,))
+            self._telling = None
+        self._owed.link_lost()
+        if link is not None and self._link is link:
+            self._told.set()
+            self._telling = asyncio.create_task(self._tell_forever(link))
+
     async def _drop(self, link: PeerConnection) -> None:
-        await link.close()
         if self._link is link:
-            self._link = None
-            self._owed.link_lost()
+            await self._take_over(None)
             log.info("peer link ended: %s", link.failure or "closed")
+        await link.close()
         self.wake()
 
     def _handle(self, event: Event) -> None:
@@ -240,15 +293,21 @@ class Hub:
         if event.table.name != SESSIONS:
             return
         key = event.key.encode()
-        trust = Trust.LEARN if not self.learnt else Trust.TOUCH if self._owed.covers(key) else Trust.CHANGE
         expire = event.table.expire_ms if event.expire_ms is None else event.expire_ms
-        outcome = self.map.report((key, event.value, expire), trust, self.now())
+        outcome = self.map.report((key, event.value, expire), self._trust(key), self.now())
         self._count(outcome.change)
         if self.learnt and outcome.change not in (Change.TOUCH, Change.NOTHING):
             self.metrics.count(names.CHANGES, change=outcome.change.value)
         self._merged(key, outcome)
         if outcome.push:
             self._told.set()
+
+    def _trust(self, key: bytes) -> Trust:
+        if not self.learnt:
+            return Trust.LEARN
+        if self._owed.covers(key):
+            return Trust.TOUCH
+        return Trust.CHANGE if self.steady else Trust.DOUBT
 
     def _merged(self, key: bytes, outcome: Outcome) -> None:
         if outcome.push:
@@ -284,7 +343,8 @@ class Hub:
             self.map.expired = 0
 
     async def _tell_forever(self, link: PeerConnection) -> None:
-        with contextlib.suppress(OSError):
+        """Tell HAProxy what it is owed; a link that can't be told any more is of no use."""
+        try:
             while True:
                 await self._told.wait()
                 self._told.clear()
@@ -293,6 +353,11 @@ class Hub:
                         await self._teach(link, table)
                     else:
                         await self._tell(link, table)
+        except OSError as error:
+            log.info("haproxy can't be told: %s", error)
+        except Exception:
+            log.exception("haproxy could not be told, its link is made anew")
+        link.abort()
 
     async def _tell(self, link: PeerConnection, table: Table) -> None:
         now = self.now()
@@ -303,6 +368,8 @@ class Hub:
         ]
         # Noted before the first byte is out: an answer can't come before the question.
         first = link.next_sequence
+        if first > LAST_SEQUENCE:
+            raise ConnectionResetError("its sequence numbers are used up")
         self._owed.sent((key for key, _ in entries), range(first, first + len(entries)))
         await link.push(table, [entry for _, entry in entries])
         await asyncio.sleep(0)

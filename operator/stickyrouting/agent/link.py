@@ -40,6 +40,8 @@ async def follow_old_workers(hub: Hub, old_workers: Callable[[], int]) -> None:
     due = False
     while True:
         await asyncio.sleep(RESYNC_SECONDS)
+        if not hub.refilled:
+            continue
         if not old_workers():
             if due:
                 await hub.ask_again()

@@ -13,7 +13,7 @@ from pathlib import Path
 from stickyrouting.agent.ending import Stage
 from stickyrouting.agent.execute import Executor, Removal
 from stickyrouting.agent.files import write_if_changed
-from stickyrouting.agent.hub import Hub
+from stickyrouting.agent.hub import Hub, Seen
 from stickyrouting.agent.keys import Keyring
 from stickyrouting.agent.placing import Placing
 from stickyrouting.agent.plan import make_plan, make_ready
@@ -128,12 +128,16 @@ class Loop:
 
     async def _bring(self, desired: Desired, keyring: Keyring) -> Pace:
         self.placing.forget()
+        began = self.hub.now()
         running = await self.executor.observe()
         self._note(running)
         if running is not None:
             self.inputs.saw(running.newest.age)
+            await self.hub.observed(Seen(began, running.newest.refilled, len(running.old)))
         placed = self.placing.evaluate(desired, running)
-        target = make_target(desired, keyring.keys, self.inputs.stage(), placed)
+        target = make_target(
+            desired, keyring.keys, self.inputs.stage(), placed, self.placing.recovered(desired)
+        )
         self.files.keep(target, running)
         self.force.configured = True
         await self._keep_copy(desired)
@@ -177,6 +181,8 @@ class Loop:
             await self.executor.reload(running.newest.pid, reasons)
         except ReloadFailed:
             self.files.take_back(target, running)
+            # Where births go is in force all the same, and goes on following the counts.
+            self.placing.reached(target, running)
             raise
         self.force.reloads += 1
         self.force.reload_reasons = reasons

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 LIMIT = 50_000
-"""Sessions kept apart; a hundred bytes each."""
+"""Sessions kept apart at least; a hundred bytes each."""
 
 
 class Owed:
@@ -23,6 +23,7 @@ class Owed:
         self._look: set[bytes] = set()
         self._whole_waits = False
         self._whole_until: int | None = None
+        self.limit = LIMIT
 
     @property
     def whole(self) -> bool:
@@ -45,7 +46,10 @@ class Owed:
 
     def owe(self, key: bytes) -> None:
         """Have HAProxy told of a session."""
-        if len(self._waiting) + len(self._sent) >= LIMIT:
+        if self._whole_waits:
+            return
+        # While the map is taught, the map itself is the bound: to begin again would never end in a busy time.
+        if self._whole_until is None and len(self._waiting) >= self.limit:
             self.owe_all()
         else:
             self._waiting[key] = None
@@ -59,6 +63,7 @@ class Owed:
         """Have HAProxy taught the whole map."""
         self._whole_waits = True
         self._waiting.clear()
+        self._look.clear()
 
     def take(self, limit: int) -> list[tuple[bytes, bool]]:
         """Return the next keys to send, and for each whether it shall be looked at once."""

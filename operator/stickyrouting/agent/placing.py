@@ -36,7 +36,7 @@ the first return of their clients, which makes them count.
 @dataclass(frozen=True, slots=True)
 class Known:
     """Where the task asks what is known: confirmed sessions by server id on all proxies (None: nothing learnt yet),
-    births that were ever taken here, the number of proxies, and the time of day in ms.
+    births that this agent ever noted on all proxies, the number of proxies, and the time of day in ms.
     """
 
     sessions: Callable[[], Mapping[int, int] | None]
@@ -66,6 +66,7 @@ class Placing:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _in_force: _InForce | None = None
     _seen: tuple[object, ...] = ()
+    _states: Mapping[int, EndpointState] = field(default_factory=dict)
     _births: deque[int] = field(
         default_factory=lambda: deque(maxlen=round(HORIZON_SECONDS / TICK_SECONDS) + 1)
     )
@@ -106,8 +107,16 @@ class Placing:
         }
         workers = running.with_servers(servers)
         self._seen = ()
+        self._states = {endpoint.id: endpoint.state for endpoint in target.desired.endpoints}
         self._in_force = _InForce(target.desired, with_births(target.placed, workers), target.placed)
         self._offer(target.placed)
+
+    def recovered(self, desired: Desired) -> frozenset[int]:
+        """Return the ids of endpoints that are ready and were listed otherwise when all was last in force."""
+        ready = (e.id for e in desired.endpoints if e.state is EndpointState.READY)
+        return frozenset(
+            id_ for id_ in ready if self._states.get(id_, EndpointState.READY) is not EndpointState.READY
+        )
 
     def note_births(self) -> None:
         """Note how many births there were by now; called at each tick."""
@@ -154,10 +163,10 @@ class Placing:
         self._offer(placed)
 
     def _expected(self) -> float:
-        """Return the births that all proxies take within the horizon, if they go on as this one did."""
+        """Return the births that all proxies take within the horizon, if they go on as they did."""
         if not self._births:
             return 0.0
-        return float(self._births[-1] - self._births[0]) * max(1, self.known.proxies())
+        return float(self._births[-1] - self._births[0])
 
     def _publish(self, desired: Desired, placed: Placed) -> None:
         slots = Counter(placed.slots)
@@ -171,4 +180,4 @@ class Placing:
 
 def _as_told(placed: Placed) -> tuple[object, ...]:
     """Return what of a choice HAProxy is told."""
-    return placed.weights, placed.slots, placed.gated
+    return placed.weights, placed.slots, placed.spare, placed.gated

@@ -4,9 +4,9 @@ Order within a worker, as a list:
 
 1. keys, before the name of the key that signs; 2. hints, before the server whose cookies carry them; an endpoint
 that goes is no longer listed from here on; 3. the slots of births; 4. weights that fall; 5. servers that go (out of
-service at once, deleted when nothing is in flight there), unless nobody who stays serves: then after 7; 6. servers
-that come; 7. weights that rise; 8. what the worker remembers of servers that are gone; 9. the frontend, at the end;
-10. readiness, last of all.
+service at once, deleted when nothing is in flight there), unless nobody who stays serves: then 4 and 5 come after 7;
+6. servers that come; 7. weights that rise, and who turned ready is taken for healthy; 8. what the worker remembers of
+servers that are gone; 9. the frontend, at the end; 10. readiness, last of all.
 
 Servers that go and weights that fall come before servers that come: of many changes, the drains are in force first.
 
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from stickyrouting.agent.births import old_slots, slot_steps, weight_steps
+from stickyrouting.agent.births import old_slots, slot_steps, somebody_stays, weight_steps
 from stickyrouting.agent.ending import Stage
 from stickyrouting.agent.running import Running, Server, WorkerState
 from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, differs
@@ -31,6 +31,7 @@ from stickyrouting.haproxy.commands import (
     EnableServer,
     ServerState,
     SetAddress,
+    SetHealthUp,
     SetMap,
     SetState,
     SetTable,
@@ -114,16 +115,13 @@ def _plan_newest(target: Target, worker: WorkerState, settings: ProxySettings) -
 def _server_steps(target: Target, worker: WorkerState) -> tuple[Step, ...]:
     falls, rises = weight_steps(target.weights, worker.servers)
     down = (*falls, *_leave_steps(target, worker))
-    up = (*_come_steps(target, worker), *rises)
-    return (*down, *up) if _somebody_stays(target, worker) else (*up, *down)
+    up = (*_come_steps(target, worker), *rises, *_health_steps(target, worker))
+    return (*down, *up) if somebody_stays(target.weights, worker.servers) else (*up, *down)
 
 
-def _somebody_stays(target: Target, worker: WorkerState) -> bool:
-    """Whether a server that takes births now goes on taking them."""
-    return any(
-        weight and id_ in worker.servers and worker.servers[id_].weight and not worker.servers[id_].maint
-        for id_, weight in target.weights
-    )
+def _health_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
+    """Births need not wait for this proxy's own next check where the kubelet's has just told."""
+    return (SetHealthUp(id_) for id_ in sorted(target.recovered) if id_ in worker.servers)
 
 
 def _key_steps(target: Target, worker: WorkerState, settings: ProxySettings) -> Iterator[Step]:

@@ -31,4 +31,4 @@ async def renew_forever(hub: Hub, master: MasterClient, idle_seconds: Callable[[
             log.warning("can't see which sessions are in flight: %s", error)
             continue
         keys = {entry.key.encode() for entries in answers.values() for entry in entries}
-        hub.touch(keys, idle, idle - touch)
+        await hub.touch(keys, idle, idle - touch)

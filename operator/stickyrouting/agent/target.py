@@ -28,12 +28,17 @@ Maps = Mapping[MapName, tuple[MapEntry, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The state to reach: desired endpoints, where births go, the maps, and how far the end has come."""
+    """The state to reach: desired endpoints, where births go, the maps, and how far the end has come.
+
+    ``recovered``: ids of endpoints that turned ready since the target before, so that the kubelet has just found them
+    well.
+    """
 
     desired: Desired
     placed: Placed
     maps: Maps = field(repr=False)
     stage: Stage
+    recovered: frozenset[int] = frozenset()
 
     @property
     def weights(self) -> Weights:
@@ -41,17 +46,23 @@ class Target:
         return self.placed.weights
 
 
-def make_target(desired: Desired, keys: KeySet, stage: Stage, placed: Placed | None = None) -> Target:
+def make_target(
+    desired: Desired,
+    keys: KeySet,
+    stage: Stage,
+    placed: Placed | None = None,
+    recovered: frozenset[int] = frozenset(),
+) -> Target:
     """Derive the target; without ``placed`` nothing is known of any session. Raises InvalidDesired, InvalidKeys."""
     serving = Serving.OPEN if stage is Stage.SERVING else Serving.STOPPING
     placed = placed or place(desired.endpoints, desired.placement, Load())
     maps = {**render_maps(desired, keys, serving), MapName.BIRTHS: births_map(placed)}
-    return Target(desired, placed, maps, stage)
+    return Target(desired, placed, maps, stage, recovered)
 
 
 def births_map(placed: Placed) -> tuple[MapEntry, ...]:
     """Return the content of ``births.map`` for the newest worker, and for one that starts."""
-    return render_births(placed.slots, gate_of(placed))
+    return render_births(placed.slots, gate_of(placed), placed.spare)
 
 
 def gate_of(placed: Placed) -> Gate:

@@ -55,7 +55,8 @@ class WaitingRoom:
 
     def offer(self, places: Mapping[int, int] | None, now: float) -> dict[bytes, int]:
         """Note what may be given away; return the tickets that enter now, each with its server id or ``ANYWHERE``."""
-        self._confirm(places or {})
+        if places is not None:
+            self._confirm(places)
         self.places = places
         self._settle(now)
         self._waiting = {
@@ -84,10 +85,11 @@ class WaitingRoom:
     def _confirm(self, places: Mapping[int, int]) -> None:
         """Take back what was given as far as there are fewer places: the counts tell of it now.
 
+        A server that is offered no more has none; its next free place is given at once.
         Another proxy's births lower this one's part too, as this one's lower the others': together it is right.
         """
         before = self.places or {}
-        fewer = Counter({id_: before.get(id_, 0) - count for id_, count in places.items()})
+        fewer = Counter({id_: count - places.get(id_, 0) for id_, count in before.items()})
         for ticket, (_, place) in list(self._given.items()):
             if fewer[place] > 0:
                 fewer[place] -= 1

@@ -13,6 +13,7 @@ from stickyrouting.model.errors import Unreachable
 HEARTBEAT_SECONDS = 2.0
 SILENCE_SECONDS = 12.0
 HANDSHAKE_SECONDS = 3.0
+CLOSE_SECONDS = 1.0
 READ_BYTES = 1 << 15
 """Some 700 updates, three milliseconds of work."""
 SLICE = 250
@@ -87,11 +88,18 @@ class PeerConnection:
         return self.next_sequence - 1 if self.next_sequence > first else 0
 
     async def close(self) -> None:
-        """End the link."""
+        """End the link; what the other end does not read is given up."""
         self._beat.cancel()
         self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._writer.wait_closed()
+        self.abort()
+
+    def abort(self) -> None:
+        """End the link at once: whoever reads from it finds its end."""
+        self._beat.cancel()
+        self._writer.transport.abort()
 
     async def _read(self) -> bool:
         """Wait for bytes; return False at the link's end."""
@@ -110,6 +118,8 @@ class PeerConnection:
             self.failure = self.failure or "closed by the other end"
             return False
         self._events = list(reversed(events))
+        # As long as there are bytes, nothing above waits for anything.
+        await asyncio.sleep(0)
         return True
 
     async def _flush(self) -> None:

@@ -88,12 +88,13 @@ class Mesh:
     async def run(self) -> None:
         """Keep the mesh until cancelled, then say goodbye; raises OSError if the port is taken."""
         with contextlib.closing(listen(self._myself.listen.port)) as server:
-            await self._presented.wait()
             self._joining.started = _now()
             async with self._group as group:
+                # Who can't prove who it is reaches nobody, and after a while joins nobody, but serves.
+                group.create_task(self._tend())
+                await self._presented.wait()
                 group.create_task(self._doorway.run(server))
                 group.create_task(self._questions.run(self._links))
-                group.create_task(self._tend())
 
     async def _tend(self) -> None:
         """Follow the seeds, dial whom there is no link with, forget who is gone."""

@@ -152,15 +152,19 @@ def _disputed(heard: Sequence[_Heard]) -> Verdict | None:
 
 
 def _differing(heard: Sequence[_Heard], observed: Observed) -> Verdict | None:
-    """Compare every report with the youngest, endpoint by endpoint."""
-    youngest, rate = _youngest(heard), max(h.rate for h in heard)
-    for other in heard:
-        allowed = SLACK + rate * (LAG_SECONDS + other.age - youngest.age)
-        server_id = _difference(youngest.report, other.report, allowed)
+    """Compare every report with that of the first proxy by name, endpoint by endpoint.
+
+    Not with the youngest: an unchanged dispute shall be told in the same words while the proxies take turns.
+    """
+    first, *others = sorted(heard, key=lambda h: h.name)
+    rate = max(h.rate for h in heard)
+    for other in others:
+        allowed = SLACK + rate * (LAG_SECONDS + abs(other.age - first.age))
+        server_id = _difference(first.report, other.report, allowed)
         if server_id is not None:
             return no(
                 Reason.DISAGREE,
-                f"sessions are not counted: {youngest.name} and {other.name} report different numbers"
+                f"sessions are not counted: {first.name} and {other.name} report different numbers"
                 f" for {_name_of(server_id, observed)}",
             )
     return None

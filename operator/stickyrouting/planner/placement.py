@@ -46,12 +46,15 @@ class Placed:
     """Where births go, and why.
 
     ``weights`` are HAProxy's; ``slots`` are server ids from which each birth draws one, empty if HAProxy's own
-    algorithm chooses. ``rooms``: with a limit, server id and how many sessions may still come, of the endpoints that
-    may take any. ``gated``: there is so little room that each birth asks for a place first.
+    algorithm chooses. ``spare`` is the best server without a weight: it takes births while all others are down for a
+    proxy, which may see that before the kubelet does. ``rooms``: with a limit, server id and how many sessions may
+    still come, of the endpoints that may take any. ``gated``: there is so little room that each birth asks for a place
+    first.
     """
 
     weights: Weights
     slots: tuple[int, ...] = ()
+    spare: int | None = None
     rooms: tuple[tuple[int, int], ...] = ()
     full: bool = False
     gated: bool = False
@@ -80,6 +83,10 @@ def place(endpoints: Sequence[Endpoint], placement: Placement, load: Load) -> Pl
         return Placed(tuple((endpoint.id, 0) for endpoint in endpoints), reason="no endpoint is listed")
     if placement.max_per_pod is None:
         return _spread(endpoints, placement, load, choice)
+    return _limited(endpoints, placement, load, choice)
+
+
+def _limited(endpoints: Sequence[Endpoint], placement: Placement, load: Load, choice: _Choice) -> Placed:
     room = sum(choice.rooms.values())
     rooms = tuple((id_, left) for id_, left in sorted(choice.rooms.items()) if left)
     if rooms:
@@ -143,8 +150,20 @@ def _spread(endpoints: Sequence[Endpoint], placement: Placement, load: Load, cho
     return Placed(
         weights=tuple((endpoint.id, scaled.get(endpoint.id, 0)) for endpoint in endpoints),
         slots=share_out(_deficits(choice, load), _fullness(choice, load)) if least else (),
+        spare=_spare([e for e in endpoints if e.id not in shares], placement, load),
         reason=choice.reason,
     )
+
+
+def _spare(others: Sequence[Endpoint], placement: Placement, load: Load) -> int | None:
+    """Return the best of those that take no births: with room before full, by tier, by sessions, by id."""
+    limit, sessions = placement.max_per_pod, load.sessions or {}
+
+    def rank(endpoint: Endpoint) -> tuple[object, ...]:
+        full = limit is not None and not _room(limit, endpoint.id, load)
+        return full, _tier(endpoint), sessions.get(endpoint.id, 0), endpoint.id
+
+    return min(others, key=rank).id if others else None
 
 
 def _tightened(choice: _Choice, births: float) -> dict[int, float]:

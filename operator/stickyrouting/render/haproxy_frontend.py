@@ -93,13 +93,15 @@ if gated !{ var(txn.want) -m int 0:$mask }
 
   # Whoever has no pod draws one. A slot whose server is down or gone leaves the choice to the algorithm of the backend.
   http-request set-var(txn.want) rand($slots),map_str_int($births) if !{ var(txn.want) -m found } { nbsrv($app) gt 0 }
+  # All that take new sessions are down for this proxy: the spare may serve, and use-server asks for no weight.
+  http-request set-var(txn.want) str($spare),map_str_int($births) if !{ var(txn.want) -m found } { nbsrv($app) eq 0 }
 
 $fallback  default_backend $app
 """)
 
 _USE_FALLBACK = Template("""\
-  # A request that belongs to no pod of the list, while none of the list takes new sessions. A session whose pod is
-  # down is not among them: it gets 503 and keeps its pod.
+  # A request that belongs to no pod of the list, while none of the list takes new sessions nor is spare. A session
+  # whose pod is down is not among them: it gets 503 and keeps its pod.
   use_backend $fallback if { nbsrv($app) eq 0 } !{ var(txn.want),map_str($id2hint) -m found }
 """)
 
@@ -116,6 +118,7 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         signing=names.SIGNING_KEY,
         gated=names.GATED_KEY,
         closed=Gate.GATED.value,
+        spare=names.SPARE_KEY,
         places=names.PLACES,
         slots=names.BIRTH_SLOTS,
         retry=RETRY_AFTER_SECONDS,

@@ -23,6 +23,7 @@ READY_KEY = "ready"
 STOPPING_KEY = "stopping"
 SIGNING_KEY = "signing"
 GATED_KEY = "gated"
+SPARE_KEY = "spare"
 BIRTH_SLOTS = 256
 """Numbers that a birth draws from; as many as the planner's slots (a test holds the two together)."""
 

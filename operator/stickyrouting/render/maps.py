@@ -21,6 +21,7 @@ from stickyrouting.render.haproxy_names import (
     HINT_LENGTH,
     MAX_SERVER_ID,
     SIGNING_KEY,
+    SPARE_KEY,
     STOPPING_KEY,
 )
 
@@ -86,10 +87,14 @@ def render_maps(
     }
 
 
-def render_births(slots: Sequence[int], gate: Gate) -> tuple[MapEntry, ...]:
-    """Return the content of ``births.map``: the server of each slot, and the gate, changed in one step."""
+def render_births(slots: Sequence[int], gate: Gate, spare: int | None = None) -> tuple[MapEntry, ...]:
+    """Return the content of ``births.map``, changed in one step: the server of each slot, the gate, the spare server.
+
+    The ``spare`` takes births while no server with a weight is up.
+    """
     numbered = (MapEntry(str(slot), str(id_)) for slot, id_ in enumerate(slots))
-    return (*numbered, MapEntry(GATED_KEY, gate.value))
+    spares = () if spare is None else (MapEntry(SPARE_KEY, str(spare)),)
+    return (*numbered, MapEntry(GATED_KEY, gate.value), *spares)
 
 
 def map_text(entries: Iterable[MapEntry]) -> str:
