@@ -5,13 +5,14 @@ Every message waits until a test delivers it: in order on each link, across link
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from stickyrouting.affinity.entry import ENDED, Entry, is_provisional, target_of
 from stickyrouting.affinity.map import AffinityMap, Lifetime
-from stickyrouting.agent.hub import Hub, Seen
+from stickyrouting.agent.doubts import Seen
+from stickyrouting.agent.hub import Hub
 from stickyrouting.haproxy.peers import Acked, Completeness, Event, ResyncFinished, ResyncRequested, Table
 from stickyrouting.haproxy.peers import Entry as TableEntry
 from stickyrouting.render.haproxy_names import SESSIONS
@@ -313,9 +314,8 @@ class World:
         haproxies = any(haproxy.inbox or haproxy.untold for haproxy in self.haproxies)
         return agents or haproxies or any(self.links.values())
 
-    def _turn(self, first: Callable[[], object] = lambda: None) -> None:
+    def _turn(self) -> None:
         async def turn() -> None:
-            first()
             for _ in range(TURNS):
                 await asyncio.sleep(0)
 

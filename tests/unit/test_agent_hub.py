@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from stickyrouting.affinity.entry import Entry
 from stickyrouting.affinity.map import AffinityMap, Lifetime
-from stickyrouting.agent.hub import Hub, Seen
+from stickyrouting.agent.doubts import Seen
+from stickyrouting.agent.hub import Hub
 from stickyrouting.haproxy.peers import (
     Acked,
     Completeness,

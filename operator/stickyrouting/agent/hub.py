@@ -10,10 +10,11 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry
 from stickyrouting.affinity.map import AffinityMap, Change, Lifetime, Outcome, Trust
+from stickyrouting.agent.doubts import Doubts, Seen
 from stickyrouting.agent.owed import LIMIT, Owed
 from stickyrouting.haproxy.peer_transport import PeerConnection
 from stickyrouting.haproxy.peers import Acked, Event, ResyncFinished, ResyncRequested, Table, Updated
@@ -28,20 +29,8 @@ log = logging.getLogger(__name__)
 PORTION = 250
 """Entries handled without a pause: one to two milliseconds."""
 EXPIRY_SECONDS = 1.0
-OLD_WORKER_SECONDS = 60.0
-"""How long a worker that a reload left behind may have requests: HAProxy's keep-alive timeout."""
 LAST_SEQUENCE = 1 << 31
 """No link lives to see its sequence numbers begin again."""
-
-
-class Seen(NamedTuple):
-    """What was seen of HAProxy at a time or later: whether it heard all that there is, and how many workers of before a
-    reload still run.
-    """
-
-    at: float
-    refilled: bool
-    old_workers: int
 
 
 class Others(Protocol):
@@ -69,8 +58,7 @@ class Hub:
     """Serves one link to HAProxy at a time; ``wake`` is called when the loop may have something to do.
 
     ``learnt``: HAProxy has told all it knew at least once, so that the map misses nothing that it could know.
-    ``refilled``: the HAProxy of this link has heard all that its predecessor and we had to tell. ``steady``: nor can a
-    predecessor tell it any more. ``births`` counts those on all proxies, ``changes`` what came from our own HAProxy.
+    ``births`` counts those on all proxies, ``changes`` what came from our own HAProxy.
     """
 
     table: Callable[[], Table | None]
@@ -80,8 +68,6 @@ class Hub:
     now: Callable[[], float] = time.monotonic
     others: Others = field(default_factory=Alone)
     learnt: bool = False
-    refilled: bool = False
-    steady: bool = False
     births: int = 0
     changes: int = 0
     asked: float = 0.0
@@ -90,8 +76,7 @@ class Hub:
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     _relay: dict[bytes, None] = field(default_factory=dict)
     _link: PeerConnection | None = None
-    _since: float = 0.0
-    _asked: bool = False
+    _doubts: Doubts = field(default_factory=Doubts)
     _telling: asyncio.Task[None] | None = None
     _supplied: PeerConnection | None = None
 
@@ -99,6 +84,11 @@ class Hub:
     def linked(self) -> bool:
         """Whether a HAProxy is connected."""
         return self._link is not None
+
+    @property
+    def refilled(self) -> bool:
+        """Whether HAProxy has heard all that its predecessor and we had to tell."""
+        return self._doubts.refilled
 
     @property
     def settled(self) -> bool:
@@ -125,24 +115,15 @@ class Hub:
             await self._drop(link)
 
     async def observed(self, seen: Seen) -> None:
-        """Take what was seen of HAProxy.
-
-        While a predecessor teaches it, HAProxy may not be asked for its table: what it is then told by it would live
-        for a whole idle time again (seen on 3.0).
-        """
-        if self._link is None or seen.at < self._since:
-            return
-        asks = seen.refilled and not self._asked
-        self.refilled = seen.refilled
-        alone = not seen.old_workers or seen.at - self._since > OLD_WORKER_SECONDS
-        self.steady = seen.refilled and alone
-        if asks:
+        """Take what was seen of HAProxy."""
+        if self._link is not None and self.learnt and self._doubts.look(seen):
             await self.ask_again()
 
     async def ask_again(self) -> None:
         """Ask HAProxy for its whole table: births on a worker that a reload left behind reach only its successor."""
         if self._link is not None:
-            self._asked, self.asked = True, self.now()
+            self._doubts.ask()
+            self.asked = self.now()
             with contextlib.suppress(OSError):
                 await self._link.request_resync()
 
@@ -244,8 +225,7 @@ class Hub:
 
     async def _take_over(self, link: PeerConnection | None) -> None:
         """Have ``link`` told from now on, and nothing else: what was under way on another is owed again."""
-        self._link, self._since = link, self.now()
-        self.refilled = self.steady = self._asked = False
+        self._link, self._doubts = link, Doubts(self.now())
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.wait((self._telling,))
@@ -282,7 +262,9 @@ class Hub:
 
     def _finish_learning(self) -> None:
         self.resync_seconds = self.now() - self.asked
+        self._doubts.told_all()
         if not self.learnt:
+            self._doubts.told_first()
             log.info("map learnt from haproxy, bindings=%d", self.map.counts.entries)
         self.learnt = True
         self._publish()
@@ -307,7 +289,7 @@ class Hub:
             return Trust.LEARN
         if self._owed.covers(key):
             return Trust.TOUCH
-        return Trust.CHANGE if self.steady else Trust.DOUBT
+        return Trust.CHANGE if self._doubts.settled else Trust.DOUBT
 
     def _merged(self, key: bytes, outcome: Outcome) -> None:
         if outcome.push:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from stickyrouting.agent.doubts import Seen
 from stickyrouting.agent.ending import Stage
 from stickyrouting.agent.execute import Executor, Removal
 from stickyrouting.agent.files import write_if_changed
-from stickyrouting.agent.hub import Hub, Seen
+from stickyrouting.agent.hub import Hub
 from stickyrouting.agent.keys import Keyring
 from stickyrouting.agent.placing import Placing
 from stickyrouting.agent.plan import make_plan, make_ready
