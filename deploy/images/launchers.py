@@ -11,9 +11,16 @@ import tomllib
 from pathlib import Path
 
 LAUNCHER = """#!{python}
+import os
+import signal
 import sys
 
-from {module} import {function}
+# The first process of a container never gets a signal that it does not handle: one that comes while the imports below
+# take their second would be lost, and the pod would stay for its whole grace period.
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, lambda *_: os._exit(0))
+
+from {module} import {function}  # noqa: E402
 
 sys.exit({function}())
 """
