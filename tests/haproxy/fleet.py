@@ -15,7 +15,7 @@ from haproxy.binary import haproxy_command
 from haproxy.fleet_links import SOURCES, Cut, Network
 from haproxy.fleet_ports import draw_ports, take
 from haproxy.fleet_shop import Shop
-from haproxy.fleet_truth import Truth
+from haproxy.fleet_truth import YOUNG, Truth
 from stickyrouting.haproxy.commands import ShowTable, TableEntry
 from stickyrouting.haproxy.runtime import RuntimeClient
 from stickyrouting.model.desired import Endpoint, EndpointState, Timeouts
@@ -34,12 +34,13 @@ RESTART_SECONDS = 3.2
 class ProxyPod(Pod):
     """A proxy pod of the fleet: ``behind`` are the ports where its agent listens for agents and for HAProxy.
 
-    ``changes`` are settings of the desired state that it alone has.
+    ``changes`` are settings of the desired state that it alone has; an empty ``table_size`` is the product's own.
     """
 
     number: int = 0
     behind: tuple[int, int] = (0, 0)
     changes: dict[str, object] = field(default_factory=dict)
+    table_size: str = ""
     serving: bool = False
 
     @property
@@ -51,6 +52,7 @@ class ProxyPod(Pod):
             "FLEET_MESH_PORT": str(self.behind[0]),
             "FLEET_PEER_PORT": str(self.behind[1]),
             "FLEET_PEERS": str(self.root.parent / PEERS),
+            "FLEET_TABLE_SIZE": self.table_size,
             "FLEET_SOURCE": f"{SOURCES}{self.number + 1}",
             "PYTHONPATH": f"{inherited['PYTHONPATH']}{os.pathsep}{Path(__file__).parents[1]}",
         }
@@ -228,20 +230,20 @@ class Fleet:
             self.truth.close_peril(peril)
 
     async def in_step(self) -> None:
-        """Wait until every agent has a link with every other one and has heard all it had to say."""
+        """Wait until every agent has heard all that every other one had to say, and has told its HAProxy."""
         others = len(self.proxies) - 1
 
+        def is_in_step(report: Report) -> bool:
+            return (report.map.agents, report.map.members, report.map.disputed) == (others, others, "")
+
         async def are_in_step() -> bool:
-            for proxy in self.proxies.values():
-                if not await proxy.tells(
-                    lambda report: (report.map.agents, report.map.members) == (others, others)
-                ):
-                    return False
-            return True
+            return all([await proxy.tells(is_in_step) for proxy in self.proxies.values()])
 
         await until(
             are_in_step, f"each of {others + 1} agents is in step with {others} others", REST_PATIENCE
         )
+        # What an agent has just heard is on its way to its HAProxy.
+        await asyncio.sleep(YOUNG)
 
     async def reports(self) -> list[Report]:
         """Ask every agent."""

@@ -10,16 +10,19 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
-from stickyrouting.agent import gauges, link, members
+from stickyrouting.agent import agent, gauges, link, members
 from stickyrouting.agent.main import main
 from stickyrouting.agent.members import ASK_SECONDS, Seeds
+from stickyrouting.agent.settings import Settings, make_proxy_settings
 from stickyrouting.haproxy.peer_transport import PeerConnection, PeerNames, listen_peer
 from stickyrouting.mesh import mesh
 from stickyrouting.mesh.listener import listen
 from stickyrouting.mesh.messages import parse_address
+from stickyrouting.render.haproxy_settings import ProxySettings
 
 OnPeer = Callable[[PeerConnection], Awaitable[None]]
 
@@ -46,7 +49,13 @@ def stand_behind_the_door() -> None:
     async def listen_peer_behind(host: str, _: int, names: PeerNames, serve: OnPeer) -> asyncio.Server:
         return await listen_peer(host, peer_port, names, serve)
 
+    def make_small_settings(settings: Settings) -> ProxySettings:
+        size = os.environ.get("FLEET_TABLE_SIZE")
+        made = make_proxy_settings(settings)
+        return replace(made, table_size=int(size)) if size else made
+
     source = (os.environ["FLEET_SOURCE"], 0)
+    patch.object(agent, "make_proxy_settings", make_small_settings).start()
     patch.object(mesh, "listen", listen_behind).start()
     patch.object(link, "listen_peer", listen_peer_behind).start()
     patch.object(members.Seeds, "run", follow_file).start()

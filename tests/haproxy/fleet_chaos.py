@@ -68,7 +68,9 @@ class Chaos:
     async def _prepare(self) -> list[Session]:
         sessions: list[Session] = []
         while len(sessions) < self.plan.sessions:
-            sessions += await self.load.make_sessions(min(2000, self.plan.sessions - len(sessions)))
+            sessions += await self.load.make_sessions(
+                min(2000, self.plan.sessions - len(sessions)), 2 * self.plan.rate
+            )
             self._note(f"{len(sessions)} sessions")
         return sessions
 
@@ -86,7 +88,7 @@ class Chaos:
 
     async def _conclude(self) -> None:
         self._note("coming to rest")
-        await self.load.visit_all(self.fleet.truth.sessions)
+        await self.load.visit_all(self.fleet.truth.sessions, 2 * self.plan.rate)
         await assert_at_rest(self.fleet, patience=60)
         sample = self.random.sample(self.fleet.truth.sessions, min(2000, len(self.fleet.truth.sessions)))
         await self.load.visit_through_all(sample)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -12,6 +13,7 @@ from haproxy.fleet_wire import Broken, Connection, Wire
 
 TRIES = 20
 PAUSE = 0.05
+AT_ONCE = 16
 GAP = 2 * YOUNG
 """Seconds between two requests of a session: a proxy that has not heard of a move yet may move a session again."""
 
@@ -50,24 +52,28 @@ class Load:
             return
         truth.refuse(session, 0, -1)
 
-    async def make_sessions(self, count: int, visits: int = 2) -> list[Session]:
-        """Return sessions whose clients came back (with two visits) through the proxies in turn."""
+    async def make_sessions(self, count: int, rate: float = math.inf) -> list[Session]:
+        """Return sessions whose clients came back, through the proxies in turn; ``rate`` in requests per second."""
         made = [self.fleet.truth.make_session() for _ in range(count)]
-        for _ in range(visits):
-            await self.visit_all(made)
+        # A first return within the replication delay of the birth may count at the next request only.
+        for _ in range(3):
+            await self.visit_all(made, rate)
         # Older than what may get lost, so that the tables alone have to route them from now on.
         await asyncio.sleep(2 * YOUNG)
         return made
 
-    async def visit_all(self, sessions: Iterable[Session], at_once: int = 16) -> None:
-        """Send one request of each session."""
-        waiting = iter(list(sessions))
+    async def visit_all(self, sessions: Iterable[Session], rate: float = math.inf) -> None:
+        """Send one request of each session, at most ``rate`` in a second."""
+        waiting = enumerate(list(sessions))
+        loop = asyncio.get_running_loop()
+        start = loop.time()
 
         async def work() -> None:
-            for session in waiting:
+            for number, session in waiting:
+                await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
                 await self.visit(session)
 
-        await asyncio.gather(*(work() for _ in range(at_once)))
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
     async def visit_through_all(self, sessions: Iterable[Session]) -> None:
         """Send one request of each session through each proxy."""

@@ -154,6 +154,7 @@ class Truth:
     def _note_cookie(self, session: Session, cookie: str) -> None:
         if session.cookie and cookie[:ID_LENGTH] != session.id_:
             self._blame(session, f"lost: {session.id_} became {cookie[:ID_LENGTH]}")
+            session.answered = 1
         session.cookie = cookie
 
     def _note_pod(self, session: Session, pod: int, via: int) -> None:

@@ -31,6 +31,7 @@ async def load(fleet: Fleet) -> AsyncIterator[Load]:
 async def assert_left_once(fleet: Fleet, load: Load, there: list[Session]) -> None:
     """Every session that moved did so once, from pod 1; all proxies, counts and cookies agree where it is now."""
     await load.visit_all(fleet.truth.sessions)
+    assert_undisturbed(fleet)
     await assert_at_rest(fleet)
     await load.visit_through_all(fleet.truth.sessions)
     assert_undisturbed(fleet)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from haproxy.fleet import Fleet, make_fleet
+from haproxy.fleet import Fleet, ProxyPod, make_fleet
 from haproxy.fleet_links import Cut
 from haproxy.fleet_load import Load
 from haproxy.fleet_rest import assert_at_rest, assert_undisturbed
@@ -30,9 +30,22 @@ async def load(fleet: Fleet) -> AsyncIterator[Load]:
 async def finish(fleet: Fleet, load: Load) -> None:
     """Come to rest; then every session finds its pod through every proxy, by the tables alone."""
     await load.visit_all(fleet.truth.sessions)
+    assert_undisturbed(fleet)
     await assert_at_rest(fleet)
     await load.visit_through_all(fleet.truth.sessions)
     assert_undisturbed(fleet)
+
+
+async def join_late(fleet: Fleet, count: int) -> list[ProxyPod]:
+    """Start proxies, the first of them cut off: it is not ready before it has heard of all sessions."""
+    first = len(fleet.proxies)
+    fleet.network.cut_off(first)
+    joining = asyncio.create_task(fleet.join(count))
+    await asyncio.sleep(2.5)
+    assert await fleet.proxies[first].configured()
+    assert not await fleet.proxies[first].ready()
+    fleet.network.heal(first)
+    return await joining
 
 
 async def test_a_session_born_on_one_proxy_is_known_to_all(fleet: Fleet, load: Load) -> None:
@@ -81,28 +94,13 @@ async def test_proxies_come_and_go_from_two_to_five_and_back(tmp_path: Path) -> 
         load = Load(fleet)
         sessions = await load.make_sessions(SESSIONS)
         async with load.running(sessions):
-            newcomers = await fleet.join(3)
+            newcomers = await join_late(fleet, 3)
             await load.make_sessions(20)
             await asyncio.gather(*(fleet.leave(proxy) for proxy in (*fleet.serving[:2], newcomers[0])))
             await load.make_sessions(20)
         await finish(fleet, load)
         assert len(fleet.proxies) == 2
         load.close()
-
-
-async def test_a_proxy_that_joins_is_not_ready_before_it_has_heard_of_all_sessions(
-    fleet: Fleet, load: Load
-) -> None:
-    await load.make_sessions(SESSIONS)
-    fleet.network.cut_off(len(fleet.proxies))
-    joining = asyncio.create_task(fleet.join())
-    await asyncio.sleep(2)
-    newcomer = fleet.proxies[3]
-    assert await newcomer.configured()
-    assert not await newcomer.ready()
-    fleet.network.heal(newcomer.number)
-    await joining
-    await finish(fleet, load)
 
 
 async def test_a_proxy_that_was_cut_off_comes_back_into_step(fleet: Fleet, load: Load) -> None:

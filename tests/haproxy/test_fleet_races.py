@@ -18,6 +18,9 @@ from stickyrouting.model.report import Report
 SESSIONS = 120
 IDLE = 8
 TOUCH = IDLE / 4
+SHORT = 4
+SMALL = 100
+"""Sessions that fit into a small table."""
 
 
 class HeldFleet(Fleet):
@@ -28,6 +31,14 @@ class HeldFleet(Fleet):
         (behind,) = take(self.ports, 1)
         proxy.behind = (proxy.behind[0], behind)
         await self.network.open_peer_door(proxy.number, proxy.ports[5], behind)
+
+
+class SmallFleet(Fleet):
+    """Each HAProxy has room for a few sessions."""
+
+    async def open_doors(self, proxy: ProxyPod) -> None:
+        await Fleet.open_doors(self, proxy)
+        proxy.table_size = str(SMALL)
 
 
 @pytest.fixture
@@ -122,6 +133,29 @@ async def test_a_haproxy_that_dropped_its_sessions_disputes_the_counts_until_it_
     assert_undisturbed(fleet)
 
 
+async def test_a_full_table_is_disputed_its_sessions_follow_their_hints_and_it_heals(tmp_path: Path) -> None:
+    async with make_fleet(tmp_path, 3, (1, 2, 3), SmallFleet, idle_seconds=SHORT) as fleet:
+        load = Load(fleet)
+        # The oldest are dropped as the newest are born: only their cookies still know where they live.
+        full = fleet.truth.open_peril(None, lasting=True)
+        sessions = await load.make_sessions(2 * SMALL)
+        await load.visit_all(sessions)
+        assert_undisturbed(fleet)
+        await until(lambda: fleet.serving[0].tells(_is_full), "a full table is disputed")
+        # Most of them end, the others find room.
+        fleet.truth.sessions = sessions[: SMALL // 2]
+        for _ in range(SHORT):
+            await load.visit_all(fleet.truth.sessions)
+            await asyncio.sleep(1.1)
+        fleet.truth.close_peril(full)
+        await load.visit_all(fleet.truth.sessions)
+        assert_undisturbed(fleet)
+        await assert_at_rest(fleet, SHORT / 2)
+        await load.visit_through_all(fleet.truth.sessions)
+        assert_undisturbed(fleet)
+        load.close()
+
+
 async def test_a_haproxy_that_starts_anew_follows_an_old_hint_and_writes_nothing(
     fleet: Fleet, load: Load
 ) -> None:
@@ -148,6 +182,10 @@ async def test_a_haproxy_that_starts_anew_follows_an_old_hint_and_writes_nothing
 
 def _is_disputed(report: Report) -> bool:
     return bool(report.map.disputed)
+
+
+def _is_full(report: Report) -> bool:
+    return "full" in report.map.disputed
 
 
 def _holds(report: Report) -> bool:

@@ -46,6 +46,8 @@ $balance$check\
   http-response set-var(txn.used) srv_id
   http-response set-var(txn.cur) var(txn.sid),table_gpt0($sessions)
   http-response set-var(txn.wr) bool(true) if { var(txn.cur),sub(txn.tid) eq 0 } !{ var(txn.used),sub(txn.cur) eq 0 }
+  # The birth was on another proxy, which told of it while this request, its client's first return, was in flight.
+  http-response set-var(txn.wr) bool(true) if !new { var(txn.cur),xor($newborn),sub(txn.used) eq 0 }
   acl wr var(txn.wr) -m bool
   http-response track-sc0 var(txn.sid) table $sessions if wr
   # A newborn is marked until its client comes back with the cookie: a robot's entry never counts as a session.
