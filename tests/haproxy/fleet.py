@@ -13,9 +13,9 @@ from haproxy.agent_authority import Authority
 from haproxy.agent_pod import Pod, endpoint, until
 from haproxy.binary import haproxy_command
 from haproxy.fleet_links import SOURCES, Cut, Network
-from haproxy.fleet_ports import draw_ports, take
 from haproxy.fleet_shop import Shop
 from haproxy.fleet_truth import YOUNG, Truth
+from haproxy.ports import draw_ports, take
 from stickyrouting.haproxy.commands import ShowTable, TableEntry
 from stickyrouting.haproxy.runtime import RuntimeClient
 from stickyrouting.model.desired import Endpoint, EndpointState, Timeouts

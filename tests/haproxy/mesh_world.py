@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import random
-import socket
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,6 +11,7 @@ from unittest.mock import patch
 from zlib import crc32
 
 from haproxy.agent_authority import Authority
+from haproxy.ports import free_ports
 from stickyrouting.affinity.entry import Entry
 from stickyrouting.agent.keys import Identity
 from stickyrouting.agent.tls import make_mesh_contexts
@@ -44,18 +43,6 @@ QUICK = Pace(
     tick=0.05,
 )
 PATIENCE = 10.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, below those that the kernel gives to outgoing connections meanwhile."""
-    with contextlib.ExitStack() as stack:
-        found: list[int] = []
-        while len(found) < count:
-            port = random.randrange(15_000, 32_000)
-            with contextlib.suppress(OSError):
-                stack.enter_context(socket.socket()).bind((HOST, port))
-                found.append(port)
-        return found
 
 
 async def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
@@ -339,7 +326,7 @@ class World:
 async def make_world(**pace: float) -> AsyncIterator[World]:
     """Yield a world; end all that runs in it."""
     with tempfile.TemporaryDirectory() as scratch:
-        world = World(Path(scratch), replace(QUICK, **pace))  # type: ignore[arg-type]
+        world = World(Path(scratch), replace(QUICK, **pace))  # type: ignore[arg-type] # all of one type
         try:
             yield world
         finally:

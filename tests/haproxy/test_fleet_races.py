@@ -9,9 +9,9 @@ import pytest
 from haproxy.agent_pod import until
 from haproxy.fleet import COMMAND, Fleet, ProxyPod, make_fleet
 from haproxy.fleet_load import Load
-from haproxy.fleet_ports import take
 from haproxy.fleet_rest import assert_at_rest, assert_undisturbed
 from haproxy.fleet_truth import Session, break_hint
+from haproxy.ports import take
 from stickyrouting.model.desired import EndpointState
 from stickyrouting.model.report import Report
 

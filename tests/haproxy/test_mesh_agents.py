@@ -7,7 +7,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from haproxy.agent_authority import Authority
-from haproxy.mesh_world import HOST, SHOP, Shelf, entry, free_ports, until
+from haproxy.mesh_world import HOST, SHOP, Shelf, entry, until
+from haproxy.ports import free_ports
 from stickyrouting.agent.keys import Identity
 from stickyrouting.agent.mesh import AgentMesh
 from stickyrouting.agent.settings import parse_settings

@@ -5,11 +5,13 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from haproxy.agent_authority import Authority
-from haproxy.mesh_world import HOST, SHOP, Peer, World, entry, free_ports, make_world, until
+from haproxy.mesh_world import HOST, SHOP, Peer, World, entry, make_world, until
+from haproxy.ports import free_ports
 from stickyrouting.agent.keys import Identity
 from stickyrouting.agent.tls import make_mesh_contexts
 from stickyrouting.mesh.errors import Reason
@@ -45,10 +47,14 @@ async def test_agents_that_dial_each_other_at_once_keep_one_link_a_pair(
 async def test_a_change_reaches_all_others_once_and_in_milliseconds(world: World) -> None:
     peers = await world.meet(4)
     delays = []
+
+    def all_know(size: int) -> bool:
+        return all(peer.shelf.size == size for peer in peers)
+
     for number in range(100):
         start = time.perf_counter()
         peers[0].say(entry(number))
-        await until(lambda: all(peer.shelf.size == number + 1 for peer in peers), "all know it")  # noqa: B023
+        await until(partial(all_know, number + 1), "all know it")
         delays.append(time.perf_counter() - start)
     assert [peer.shelf.merged for peer in peers] == [0, 100, 100, 100]
     assert sorted(delays)[50] < 0.1
@@ -282,5 +288,5 @@ async def test_an_agent_that_stumbles_over_what_it_hears_keeps_its_other_links(w
 async def test_a_port_that_is_taken_ends_the_agent(world: World) -> None:
     (peer,) = await world.meet(1)
     with pytest.raises(OSError, match="in use"):
-        await (await world.start(Peer("twin", peer.port, []))).task  # type: ignore[misc]
+        await (await world.start(Peer("twin", peer.port, []))).task  # type: ignore[misc] # never None once started
     assert HOST in str(peer.address)

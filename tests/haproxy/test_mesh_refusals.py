@@ -5,12 +5,14 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
 from haproxy.agent_authority import Authority
 from haproxy.mesh_stranger import HELLO, connect, connect_as_one_of_us, listening
-from haproxy.mesh_world import HOST, SHOP, Peer, World, entry, free_ports, make_world, until
+from haproxy.mesh_world import HOST, SHOP, Peer, World, entry, make_world, until
+from haproxy.ports import free_ports
 from stickyrouting.agent.keys import Identity
 from stickyrouting.agent.tls import make_mesh_contexts
 from stickyrouting.mesh.errors import Reason
@@ -124,12 +126,16 @@ async def test_of_those_that_say_nothing_the_oldest_goes_for_a_new_one() -> None
 
     (port,) = free_ports(1)
     crowded: list[int] = []
+
+    def came_in(count: int) -> bool:
+        return len(came) == count
+
     doorway = Doorway(wait, 2, lambda: crowded.append(1))
     with contextlib.closing(listen(port)) as server:
         running = asyncio.create_task(doorway.run(server))
         for number in range(1, 5):
             _, writer = await asyncio.open_connection(HOST, port)
-            await until(lambda: len(came) == number, "it came in")  # noqa: B023
+            await until(partial(came_in, number), "it came in")
         assert went == came[:2]
         assert len(crowded) == doorway.occupied == 2
         running.cancel()

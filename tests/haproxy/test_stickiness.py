@@ -7,12 +7,9 @@ import hmac
 import random
 import string
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-import pytest
-from aiohttp import DummyCookieJar
 
 from haproxy.harness import (
     KEYS,
@@ -20,49 +17,17 @@ from haproxy.harness import (
     Pods,
     Proxy,
     make_desired,
-    make_endpoint,
     make_key,
     running_haproxy,
     until,
 )
+from haproxy.placement_site import PODS, endpoints
 from stickyrouting.haproxy.commands import SetMap, ShowInFlight
-from stickyrouting.model.desired import Endpoint
 from stickyrouting.model.keys import KeySet
 from stickyrouting.render.haproxy_names import ENDED, LIVE, NEWBORN, UNBIND
 from stickyrouting.render.maps import MapEntry, MapName, hint
 
 NO_HINT = "AAAAAAAAAA"
-PODS = (1, 2, 3)
-
-
-@pytest.fixture
-async def pods() -> AsyncIterator[Pods]:
-    pods = Pods()
-    for id_ in PODS:
-        await pods.start(id_)
-    yield pods
-    await pods.close()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(cookie_jar=DummyCookieJar()) as session:
-        yield session
-
-
-@pytest.fixture
-async def proxy(tmp_path: Path, pods: Pods) -> AsyncIterator[Proxy]:
-    async with running_haproxy(tmp_path, make_desired(endpoints(pods))) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def client(http: aiohttp.ClientSession, proxy: Proxy) -> Client:
-    return Client(http, proxy.url)
-
-
-def endpoints(pods: Pods) -> list[Endpoint]:
-    return [make_endpoint(id_, pods.ports[id_]) for id_ in PODS]
 
 
 def without_hint(cookie: str) -> str:

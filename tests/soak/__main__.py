@@ -6,6 +6,7 @@ clock) choose another run.
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,8 @@ def main() -> int:
         _say(f"soak: {error}")
         return 2
     _say(f"soak: {plan}")
+    # As from the keyboard: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as root:
         try:
             chaos = asyncio.run(run_chaos(Path(root), plan, _say))

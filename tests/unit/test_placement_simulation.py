@@ -8,6 +8,7 @@ import math
 import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,7 +70,7 @@ class Fleet:
         return self.now.total() / sum(e.weight for e in self.endpoints)
 
 
-def make_fleet(data: st.DataObject, **limits: object) -> Fleet:
+def make_fleet(data: st.DataObject, **limits: Any) -> Fleet:
     counts = data.draw(COUNTS, "sessions")
     endpoints = tuple(
         Endpoint(id_, f"shop-{id_}", "198.18.0.1", 8080, EndpointState.READY, data.draw(WEIGHTS, "weight"))
@@ -77,7 +78,7 @@ def make_fleet(data: st.DataObject, **limits: object) -> Fleet:
     )
     return Fleet(
         endpoints,
-        Placement(**limits),  # type: ignore[arg-type]
+        Placement(**limits),
         Counter(dict(enumerate(counts, 1))),
         proxies=data.draw(st.integers(1, 5), "proxies"),
         lag=data.draw(st.integers(0, 5), "lag"),

@@ -1,5 +1,7 @@
 """The endpoint list: states, identities, families, ports, and what must be recorded first."""
 
+from typing import Any
+
 import pytest
 
 from stickyrouting.model.objects import Pod
@@ -27,7 +29,7 @@ TARGET = Target(
 )
 
 
-def plan(*pods, **fields) -> EndpointPlan:  # type: ignore[no-untyped-def]
+def plan(*pods: Pod, **fields: Any) -> EndpointPlan:
     return plan_endpoints(make_observed(*pods, **fields), TARGET, NOW_MS // 1000)
 
 
