@@ -67,6 +67,9 @@ def main() -> int:
         except Failed as error:
             _say(f"FAILED {error}")
             return 1
+        except KeyboardInterrupt:
+            _say("soak: interrupted, nothing was judged")
+            return 130
     _say(_verdict(chaos))
     return 0
 
