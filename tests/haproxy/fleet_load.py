@@ -55,8 +55,7 @@ class Load:
     async def make_sessions(self, count: int, rate: float = math.inf) -> list[Session]:
         """Return sessions whose clients came back, through the proxies in turn; ``rate`` in requests per second."""
         made = [self.fleet.truth.make_session() for _ in range(count)]
-        # A first return within the replication delay of the birth may count at the next request only.
-        for _ in range(3):
+        for _ in range(2):
             await self.visit_all(made, rate)
         # Older than what may get lost, so that the tables alone have to route them from now on.
         await asyncio.sleep(2 * YOUNG)

@@ -335,3 +335,26 @@ async def test_a_map_that_changes_faster_than_it_is_taught_is_taught_once(bench:
     await settle()
     assert link.taught == []
     assert link.next_sequence - taught >= 50_000 or link.taught
+
+
+async def test_a_birth_elsewhere_that_is_told_of_here_is_its_clients_return_whatever_the_mark_says(
+    bench: Bench,
+) -> None:
+    link = await bench.learnt()
+    await bench.hub.merge([foreign(ANN, 7 | NEWBORN)])
+    await settle()
+    link.acknowledge()
+    link.say(update(ANN, 7 | NEWBORN))
+    await settle()
+    assert (bench.map.counts.sessions, bench.map.counts.provisional) == (1, 0)
+    assert [entry.value for entry in bench.others.heard] == [7]
+    assert link.pushed[-1] == TableEntry(ANN, 7, 1_800_000)
+
+
+async def test_a_table_that_was_asked_for_names_births_elsewhere_and_confirms_none(bench: Bench) -> None:
+    link = await bench.learnt()
+    await bench.hub.merge([foreign(ANN, 7 | NEWBORN)])
+    await bench.hub.ask_again()
+    link.say(update(ANN, 7 | NEWBORN), LEARNT)
+    await settle()
+    assert (bench.map.counts.sessions, bench.map.counts.provisional) == (0, 1)

@@ -150,6 +150,13 @@ class AffinityMap:
             return False
         return self._prolong(key, old, tick + int(remaining * TICKS), tick).relay
 
+    def is_foreign_birth(self, key: bytes, value: int) -> bool:
+        """Whether ``value`` is what another proxy told of a birth whose client is not known to have come back."""
+        packed = self._part(key).get(key)
+        return (
+            packed is not None and not packed & LOCAL and is_provisional(value) and value_of(packed) == value
+        )
+
     def entry(self, key: bytes, now: float) -> Entry | None:
         """Return a live entry as it is told to others."""
         packed = self._part(key).get(key)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry
+from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry, target_of
 from stickyrouting.affinity.map import AffinityMap, Change, Lifetime, Outcome, Trust
 from stickyrouting.agent.doubts import Doubts, Seen
 from stickyrouting.agent.owed import LIMIT, Owed
@@ -276,13 +276,25 @@ class Hub:
             return
         key = event.key.encode()
         expire = event.table.expire_ms if event.expire_ms is None else event.expire_ms
-        outcome = self.map.report((key, event.value, expire), self._trust(key), self.now())
+        outcome = self.map.report((key, self._meant(key, event.value), expire), self._trust(key), self.now())
         self._count(outcome.change)
         if self.learnt and outcome.change not in (Change.TOUCH, Change.NOTHING):
             self.metrics.count(names.CHANGES, change=outcome.change.value)
         self._merged(key, outcome)
         if outcome.push:
             self._told.set()
+
+    def _meant(self, key: bytes, value: int) -> int:
+        """Return what HAProxy's word stands for: of a birth on another proxy, its client's return.
+
+        HAProxy tells by itself only of what a request touched; the mark was put back by our own word of the birth,
+        which crossed the return.
+        """
+        if self._doubts.asking or not self.learnt or not self.map.is_foreign_birth(key, value):
+            return value
+        self._owed.owe(key)
+        self._told.set()
+        return target_of(value)
 
     def _trust(self, key: bytes) -> Trust:
         if not self.learnt:
