@@ -29,8 +29,8 @@ class Setup(StrEnum):
 class Plan:
     """How much is measured; ``seconds`` is the length of one run, ``pace_ms`` what a connection waits per request."""
 
-    rounds: int = 9
-    seconds: int = 2
+    rounds: int = 21
+    seconds: int = 1
     connections: int = 32
     sessions: int = 200
     servers: int = 4

@@ -23,7 +23,7 @@ from haproxy.harness import (
     until,
     write_files,
 )
-from stickyrouting.haproxy.commands import Reload, SetMap, ShowPeers
+from stickyrouting.haproxy.commands import Reload, ShowPeers
 from stickyrouting.model.desired import (
     Address,
     Algorithm,
@@ -35,7 +35,7 @@ from stickyrouting.model.desired import (
 )
 from stickyrouting.render.haproxy_names import MAX_SERVER_ID
 from stickyrouting.render.haproxy_settings import ProxySettings
-from stickyrouting.render.maps import MapName
+from stickyrouting.render.maps import MapName, Serving, render_maps
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "haproxy"
 
@@ -201,6 +201,11 @@ async def checked(proxy: Proxy, result: str) -> bool:
     return any(line[1] == "s1" and line[place] == result for line in lines if len(line) > place)
 
 
+async def say(proxy: Proxy, serving: Serving) -> None:
+    entries = render_maps(make_desired(), KEYS, serving)[MapName.STOPPING]
+    await proxy.runtime.replace_map(proxy.settings.map_path(MapName.STOPPING), entries)
+
+
 async def test_probes_say_alive_ready_and_stopping(
     tmp_path: Path, pods: Pods, http: aiohttp.ClientSession
 ) -> None:
@@ -213,7 +218,7 @@ async def test_probes_say_alive_ready_and_stopping(
         ]
         await proxy.set_ready()
         assert await status(http, url + "/ready") == 200
-        await proxy.runtime.run(SetMap(proxy.settings.map_path(MapName.STATE), "stopping", "yes"))
+        await say(proxy, Serving.STOPPING)
         assert [await status(http, url + path) for path in ("/healthz", "/ready")] == [200, 503]
 
 
@@ -235,16 +240,15 @@ async def test_a_proxy_that_stops_closes_connections_after_their_answer_and_keep
     client: Client, proxy: Proxy, http: aiohttp.ClientSession
 ) -> None:
     cookie, _ = await client.born()
-    state = proxy.settings.map_path(MapName.STATE)
     assert "Connection" not in (await client.get(cookie)).headers
-    await proxy.runtime.run(SetMap(state, "stopping", "yes"))
+    await say(proxy, Serving.STOPPING)
     assert (await client.get(cookie)).headers["Connection"] == "close"
     assert (await client.get()).headers["Connection"] == "close"
     assert await closes_after_an_answer(proxy.port) is True
     async with http.ws_connect(f"{proxy.url}/ws") as connection:
         await connection.send_str("hello")
         assert await connection.receive_str() == "1:hello"
-    await proxy.runtime.run(SetMap(state, "stopping", "no"))
+    await say(proxy, Serving.OPEN)
     assert "Connection" not in (await client.get(cookie)).headers
     assert await closes_after_an_answer(proxy.port) is False
 

@@ -215,11 +215,11 @@ async def test_an_old_worker_takes_maps_and_refuses_everything_about_servers(
         await proxy.master.run(Reload())
         new, old = await proxy.master.workers()
         assert (new.reloads, old.reloads) == (0, 1)
-        await proxy.master.every_worker(SetMap(state, "stopping", "yes"))
+        await proxy.master.every_worker(SetMap(state, "signing", "k9"))
         shown = await proxy.master.every_worker(ShowMap(state))
-        assert {pid: dict(entries)["stopping"] for pid, entries in shown.items()} == {
-            new.pid: "yes",
-            old.pid: "yes",
+        assert {pid: dict(entries)["signing"] for pid, entries in shown.items()} == {
+            new.pid: "k9",
+            old.pid: "k9",
         }
         for command in (SetWeight(1, 0), SetState(1, ServerState.MAINT), EnableHealth(1)):
             with pytest.raises(CommandRefused, match="Proxy is disabled"):

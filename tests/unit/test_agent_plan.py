@@ -203,6 +203,7 @@ def test_state_map_which_tells_the_settings_is_written_after_the_configuration_t
         "hint2id.map",
         "id2hint.map",
         "keys.map",
+        "stopping.map",
         "births.map",
         "haproxy.cfg",
         "state.map",
@@ -256,7 +257,7 @@ def test_a_setting_that_runtime_commands_cannot_change_is_a_reload_with_its_reas
 
 def test_a_haproxy_that_somebody_else_started_is_reloaded() -> None:
     worker = started(make_desired(ONE))
-    foreign = {**worker.maps, MapName.STATE: worker.maps[MapName.STATE][:2]}
+    foreign = {**worker.maps, MapName.STATE: worker.maps[MapName.STATE][:1]}
     found = plan(make_desired(ONE), started(make_desired(ONE), maps=foreign))
     assert found.reload == ("not started from this agent's files",)
 
@@ -277,14 +278,12 @@ def test_a_reload_waits_while_two_old_workers_live() -> None:
 def test_a_proxy_that_ends_says_so_closes_its_frontend_and_is_not_reloaded() -> None:
     desired = make_desired(ONE)
     leaving = plan(desired, started(desired), stage=Stage.LEAVING)
-    assert commands(leaving) == {10: ["set map /run/sticky/state.map stopping yes"]}
+    assert commands(leaving) == {10: ["stopping.map = 1:stopping"]}
     closing = plan(make_desired(ONE, idle_seconds=60), started(desired), stage=Stage.CLOSING)
-    assert commands(closing) == {10: ["set map /run/sticky/state.map stopping yes", "disable frontend fe"]}
+    assert commands(closing) == {10: ["stopping.map = 1:stopping", "disable frontend fe"]}
     assert (closing.reload, closing.postponed) == ((), "the proxy is ending")
     closed = started(desired, accepts=False)
-    assert commands(plan(desired, closed, stage=Stage.CLOSING)) == {
-        10: ["set map /run/sticky/state.map stopping yes"]
-    }
+    assert commands(plan(desired, closed, stage=Stage.CLOSING)) == {10: ["stopping.map = 1:stopping"]}
 
 
 def test_readiness_is_one_word_in_a_table_of_the_worker() -> None:

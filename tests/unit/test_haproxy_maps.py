@@ -34,12 +34,13 @@ def test_the_maps_are_these_lines() -> None:
         MapName.HINT2ID: f"Efuew-8fQy 41\n{hint(HINT, 7)} 7\n",
         MapName.ID2HINT: f"41 Efuew-8fQy\n7 {hint(HINT, 7)}\n",
         MapName.KEYS: f"k0 {K0}\nk1 {K1}\n",
-        MapName.STATE: "signing k1\nstopping no\n",
+        MapName.STATE: "signing k1\n",
+        MapName.STOPPING: "",
     }
 
 
 def test_a_stopping_proxy_says_so() -> None:
-    assert render_maps(desired(), KEYS, Serving.STOPPING)[MapName.STATE][1] == MapEntry("stopping", "yes")
+    assert render_maps(desired(), KEYS, Serving.STOPPING)[MapName.STOPPING] == (MapEntry("1", "stopping"),)
 
 
 def test_the_newest_slot_signs_and_both_are_accepted() -> None:

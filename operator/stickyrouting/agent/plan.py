@@ -131,6 +131,8 @@ def _key_steps(target: Target, worker: WorkerState, settings: ProxySettings) -> 
     for key, value in target.maps[MapName.STATE]:
         if key != STARTED_WITH and state.get(key) != value:
             yield SetMap(settings.map_path(MapName.STATE), key, value)
+    if differs(target.maps[MapName.STOPPING], worker.maps[MapName.STOPPING]):
+        yield ReplaceMap(MapName.STOPPING, target.maps[MapName.STOPPING])
 
 
 def _hint_steps(target: Target, worker: WorkerState) -> Iterator[Step]:

@@ -5,7 +5,7 @@ from string import Template
 from stickyrouting.model.desired import Desired
 from stickyrouting.render import haproxy_names as names
 from stickyrouting.render.haproxy_settings import ProxySettings
-from stickyrouting.render.maps import MapName, Serving
+from stickyrouting.render.maps import MapName
 
 LIVE_SESSIONS = 200_000
 MIN_HARD_STOP_SECONDS = 24 * 3600 + 30 * 60
@@ -84,7 +84,7 @@ frontend $metrics
 $binds
   http-request use-service prometheus-exporter if { path /metrics }
   http-request return status 200 if { path /healthz }
-  http-request return status 503 if { str($stopping),map_str($state) $yes }
+  http-request return status 503 if { int($key),map_int($stopping) -m found }
   http-request return status 200 if { path /ready } { str($ready),table_gpt0($control) eq 1 }
   http-request return status 503 if { path /ready }
   http-request return status 404
@@ -147,9 +147,8 @@ def render_metrics(settings: ProxySettings) -> str:
     return _METRICS.substitute(
         metrics=names.METRICS,
         binds="\n".join(f"  bind {address}" for address in settings.metrics),
-        stopping=names.STOPPING_KEY,
-        state=settings.map_path(MapName.STATE),
-        yes=Serving.STOPPING.value,
+        key=names.STOPPING_KEY,
+        stopping=settings.map_path(MapName.STOPPING),
         ready=names.READY_KEY,
         control=names.CONTROL,
     )

@@ -9,7 +9,7 @@ from string import Template
 from stickyrouting.model.desired import Desired
 from stickyrouting.render import haproxy_names as names
 from stickyrouting.render.haproxy_settings import ProxySettings
-from stickyrouting.render.maps import Gate, MapName, Serving
+from stickyrouting.render.maps import Gate, MapName
 
 MAX_TOUCH_MS = 60_000
 IDLE_SHARE = 4
@@ -19,7 +19,7 @@ _FRONTEND = Template("""\
 frontend $traffic
 $binds
   # A proxy that stops lets go of its clients, except where the connection is a WebSocket now.
-  http-after-response set-header Connection close if { str($stopping),map_str($state) $yes } !{ status 101 }
+  http-after-response set-header Connection close if { int($key),map_int($stopping) -m found } !{ status 101 }
   # The client's address as text, once per connection: writing it anew for each request is the dearest of these rules.
   tcp-request session set-var(sess.ip) src,lower
   http-request set-header X-Forwarded-For %[var(sess.ip)]
@@ -114,7 +114,8 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         app=names.APP,
         sessions=names.SESSIONS,
         ids=names.IDS,
-        stopping=names.STOPPING_KEY,
+        key=names.STOPPING_KEY,
+        stopping=settings.map_path(MapName.STOPPING),
         signing=names.SIGNING_KEY,
         gated=names.GATED_KEY,
         closed=Gate.GATED.value,
@@ -122,7 +123,6 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         places=names.PLACES,
         slots=names.BIRTH_SLOTS,
         retry=RETRY_AFTER_SECONDS,
-        yes=Serving.STOPPING.value,
         length=names.SESSION_ID_LENGTH,
         mac=names.MAC_LENGTH,
         mask=names.SERVER_ID_MASK,

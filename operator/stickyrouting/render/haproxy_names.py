@@ -20,7 +20,7 @@ LOCAL_PEER = "local"
 AGENT_PEER = "agent"
 
 READY_KEY = "ready"
-STOPPING_KEY = "stopping"
+STOPPING_KEY = "1"
 SIGNING_KEY = "signing"
 GATED_KEY = "gated"
 SPARE_KEY = "spare"
