@@ -14,18 +14,21 @@ from haproxy.fleet_wire import Broken, Connection, Wire
 TRIES = 20
 PAUSE = 0.05
 AT_ONCE = 16
-GAP = 2 * YOUNG
-"""Seconds between two requests of a session: a proxy that has not heard of a move yet may move a session again."""
 
 
 @dataclass(slots=True)
 class Load:
-    """Clients of one fleet; a session sends one request at a time. ``broken`` counts requests without an answer."""
+    """Clients of one fleet; a session sends one request at a time. ``broken`` counts requests without an answer.
+
+    ``gap``: seconds between two requests of a session. A proxy that has not heard yet that another found a listed pod
+    dead may choose otherwise when it finds the same.
+    """
 
     fleet: Fleet
     random: Random = field(default_factory=lambda: Random(1))
     wire: Wire = field(default_factory=Wire)
     broken: int = 0
+    gap: float = 2 * YOUNG
     _busy: set[int] = field(default_factory=set)
     _seen: dict[int, float] = field(default_factory=dict)
     _turn: int = 0
@@ -111,7 +114,10 @@ class Load:
                 sent += 1
                 await asyncio.sleep(max(0.0, start + sent / rate - loop.time()))
                 session = sessions[self.random.randrange(len(sessions))]
-                if session.number in self._busy or loop.time() < self._seen.get(session.number, 0.0) + GAP:
+                if (
+                    session.number in self._busy
+                    or loop.time() < self._seen.get(session.number, 0.0) + self.gap
+                ):
                     continue
                 self._busy.add(session.number)
                 try:
