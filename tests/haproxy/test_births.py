@@ -5,7 +5,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import DummyCookieJar
 
 from haproxy.harness import Client, Pods, Proxy, make_desired, make_endpoint, running_haproxy, until
 from stickyrouting.haproxy.commands import (
@@ -33,12 +32,6 @@ async def pods() -> AsyncIterator[Pods]:
         await pods.start(id_)
     yield pods
     await pods.close()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(cookie_jar=DummyCookieJar()) as session:
-        yield session
 
 
 def listed(pods: Pods, states: Mapping[int, EndpointState]) -> list[Endpoint]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import DummyCookieJar
 
 from haproxy.harness import (
     KEYS,
@@ -49,20 +48,9 @@ async def pods() -> AsyncIterator[Pods]:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(cookie_jar=DummyCookieJar()) as session:
-        yield session
-
-
-@pytest.fixture
 async def proxy(tmp_path: Path, pods: Pods) -> AsyncIterator[Proxy]:
     async with running_haproxy(tmp_path, make_desired([make_endpoint(1, pods.ports[1])])) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def client(http: aiohttp.ClientSession, proxy: Proxy) -> Client:
-    return Client(http, proxy.url)
 
 
 async def status(http: aiohttp.ClientSession, url: str) -> int:

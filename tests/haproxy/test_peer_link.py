@@ -6,7 +6,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import DummyCookieJar
 
 from haproxy.fake_agent import NAMES, TABLE, FakeAgent
 from haproxy.harness import PATIENCE, Client, Pods, Proxy, make_desired, make_endpoint, running_haproxy, until
@@ -26,21 +25,6 @@ from stickyrouting.model.errors import Unreachable
 from stickyrouting.render.haproxy_names import AGENT_PEER, LOCAL_PEER, NEWBORN, SESSIONS
 
 IDLE_MS = 1_800_000
-
-
-@pytest.fixture
-async def pods() -> AsyncIterator[Pods]:
-    pods = Pods()
-    for id_ in (1, 2):
-        await pods.start(id_)
-    yield pods
-    await pods.close()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(cookie_jar=DummyCookieJar()) as session:
-        yield session
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import DummyCookieJar
 
 from haproxy.fake_agent import FakeAgent
 from haproxy.harness import Client, Pods, Proxy, make_desired, make_endpoint, running_haproxy, until
@@ -40,30 +39,10 @@ CHECK = HealthCheck(interval_ms=60_000)
 
 
 @pytest.fixture
-async def pods() -> AsyncIterator[Pods]:
-    pods = Pods()
-    for id_ in (1, 2, 3):
-        await pods.start(id_)
-    yield pods
-    await pods.close()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(cookie_jar=DummyCookieJar()) as session:
-        yield session
-
-
-@pytest.fixture
 async def proxy(tmp_path: Path, pods: Pods) -> AsyncIterator[Proxy]:
     desired = make_desired([make_endpoint(id_, pods.ports[id_]) for id_ in (1, 2)])
     async with running_haproxy(tmp_path, desired) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def client(http: aiohttp.ClientSession, proxy: Proxy) -> Client:
-    return Client(http, proxy.url)
 
 
 async def add(proxy: Proxy, pods: Pods, id_: int) -> None:

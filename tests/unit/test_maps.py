@@ -1,6 +1,8 @@
 """The maps of HAProxy: literal content, and what can't become content."""
 
 import base64
+import hashlib
+import hmac
 
 import pytest
 
@@ -60,6 +62,11 @@ def test_a_hint_depends_on_the_hint_key_and_the_id_alone() -> None:
         == render_maps(desired(7, 8), KEYS)[MapName.ID2HINT][:1]
     )
     assert len({hint(key(9), 7), hint(key(9), 8), hint(key(8), 7)}) == 3
+
+
+def test_a_hint_is_ten_characters_of_a_keyed_hash_of_the_decimal_id() -> None:
+    digest = hmac.new(bytes([3]) * 32, b"41", hashlib.sha256).digest()
+    assert hint(key(3), 41) == base64.urlsafe_b64encode(digest).decode()[:10] == "Efuew-8fQy"
 
 
 def test_hints_of_a_hundred_thousand_servers_differ() -> None:
