@@ -140,7 +140,9 @@ class Chaos:
 
     async def _join(self, _: ProxyPod) -> None:
         self._note("a proxy joins")
-        await self.fleet.join()
+        start = time.monotonic()
+        (proxy,) = await self.fleet.join()
+        self._note(f"proxy {proxy.number} was ready after {time.monotonic() - start:.1f} s")
         await self.fleet.in_step()
 
     async def _leave(self, proxy: ProxyPod) -> None:

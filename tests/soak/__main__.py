@@ -6,6 +6,7 @@ clock) choose another run.
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -14,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from haproxy.fleet_chaos import Chaos, Failed, Plan, run_chaos
+
+LOGS = Path("build/soak")
 
 
 class InvalidSoak(Exception):
@@ -36,6 +39,17 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise InvalidSoak(f"environment variable {name} is {text!r}: give a whole number")
     return int(text)
+
+
+def _keep_logs(root: Path) -> Path:
+    """Copy the logs out of a folder that goes; return where they are."""
+    kept = LOGS.resolve()
+    shutil.rmtree(kept, ignore_errors=True)
+    for log in root.rglob("*.log"):
+        copy = kept / log.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(log, copy)
+    return kept
 
 
 def _say(line: str) -> None:
@@ -66,6 +80,7 @@ def main() -> int:
             chaos = asyncio.run(run_chaos(Path(root), plan, _say))
         except Failed as error:
             _say(f"FAILED {error}")
+            _say(f"the logs of agents and HAProxies are in {_keep_logs(Path(root))}")
             return 1
         except KeyboardInterrupt:
             _say("soak: interrupted, nothing was judged")
