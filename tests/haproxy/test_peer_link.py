@@ -83,6 +83,21 @@ async def test_births_returns_and_moves_are_heard_while_they_happen(
         await agent.hears(lambda a: values(a)[2:] == [3 - birth.pod], "the move is heard")
 
 
+async def test_births_from_before_the_agent_came_are_told_without_being_asked_for(
+    proxy: Proxy, http: aiohttp.ClientSession
+) -> None:
+    client = Client(http, proxy.url)
+    births = {(await client.get()).cookie[:32] for _ in range(20)}
+    async with FakeAgent(some_entries(3_000)).listening(proxy.settings.agent_peer) as agent:
+
+        def told(agent: FakeAgent) -> set[str]:
+            return {event.key for event in agent.events if isinstance(event, Updated)}
+
+        await agent.hears(lambda a: births <= told(a), "they are told")
+        # What it was taught is not told back.
+        assert told(agent) == births
+
+
 async def test_a_push_is_applied_with_its_expiry_and_acknowledged(
     proxy: Proxy, http: aiohttp.ClientSession
 ) -> None:

@@ -228,7 +228,7 @@ class World:
     def look(self, proxy: int) -> None:
         """The agent's loop looks whether its HAProxy can be told that it is ready."""
         haproxy, hub = self.haproxies[proxy], self.agents[proxy].hub
-        self.loop.run_until_complete(hub.observed(Seen(self.now, haproxy.refilled, 0)))
+        self.loop.run_until_complete(hub.observed(Seen(self.now, haproxy.refilled, 0, 0)))
         if haproxy.refilled and not haproxy.ready and hub.supplied(len(haproxy.table)):
             haproxy.ready = True
         self._turn()

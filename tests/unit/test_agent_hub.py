@@ -114,7 +114,7 @@ class Bench:
         link = self.connect()
         link.say(*events, LEARNT)
         await settle()
-        await self.hub.observed(Seen(self.now, refilled=True, old_workers=0))
+        await self.hub.observed(Seen(self.now, refilled=True, old_workers=0, reloads=1))
         return link
 
     def changes(self, kind: str) -> float | None:
@@ -289,7 +289,7 @@ async def test_a_haproxy_that_its_predecessor_still_teaches_is_not_asked_and_tak
     await settle()
     second.acknowledge()
     await settle()
-    await bench.hub.observed(Seen(bench.now, refilled=False, old_workers=1))
+    await bench.hub.observed(Seen(bench.now, refilled=False, old_workers=1, reloads=1))
     assert second.resyncs == 0
     # The predecessor told it after us.
     second.say(update(ANN, 7), update(BOB, 8 | NEWBORN))
@@ -297,7 +297,7 @@ async def test_a_haproxy_that_its_predecessor_still_teaches_is_not_asked_and_tak
     assert bench.changes("move") is None
     assert [entry.key for entry in bench.others.heard] == [BOB.encode()]
     assert second.pushed[-1] == TableEntry(ANN, 9, 1_800_000)
-    await bench.hub.observed(Seen(bench.now, refilled=True, old_workers=0))
+    await bench.hub.observed(Seen(bench.now, refilled=True, old_workers=0, reloads=1))
     assert second.resyncs == 1
 
 

@@ -137,7 +137,7 @@ def test_the_use_of_all_tables_is_read_at_once() -> None:
 
 
 def test_workers_and_old_workers_are_told_apart() -> None:
-    assert ShowProc().parse(PROC) == ProcReport((Worker(29854, 0, 1),), (Worker(29374, 1, 93807),))
+    assert ShowProc().parse(PROC) == ProcReport((Worker(29854, 0, 1),), (Worker(29374, 1, 93807),), 1)
 
 
 @pytest.mark.parametrize(("flags", "refilled"), [(0x100001, False), (0x100002, False), (0x11000003, True)])

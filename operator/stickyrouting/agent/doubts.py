@@ -3,7 +3,8 @@
 Pure; one object per link. After a reload the old worker teaches the new one, also what we told the new one better
 before. While it does, HAProxy may not be asked for its table: what it is then told would live for a whole idle time
 again (seen on 3.0). What it was told after us stands in its table until it is asked when nobody is left who could tell
-it more: what that brings is the last that is doubted.
+it more: what that brings is the last that is doubted. One without a predecessor that had us fill its empty table is
+not doubted, and not asked either: as long as it tells its table it tells nothing that happens.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ OLD_WORKER_SECONDS = 60.0
 
 
 class Seen(NamedTuple):
-    """What was seen of HAProxy at a time or later: whether it heard all that there is, and how many workers of before a
-    reload still run.
+    """What was seen of HAProxy at a time or later: whether it heard all that there is, how many workers of before a
+    reload still run, and how many reloads there were.
     """
 
     at: float
     refilled: bool
     old_workers: int
+    reloads: int
 
 
 @dataclass(slots=True)
@@ -37,11 +39,16 @@ class Doubts:
     asking: bool = False
     settled: bool = False
     _learnt: bool = False
+    _was_empty: bool = False
     _last: bool = False
 
     def ask(self) -> None:
         """Note that it is asked for its table."""
         self.asked = self.asking = True
+
+    def asked_us(self) -> None:
+        """Note that it asks us to fill its table: none did so far."""
+        self._was_empty = True
 
     def told_first(self) -> None:
         """Note that it has told its table to an agent that knew nothing: that is all the truth there is."""
@@ -60,6 +67,6 @@ class Doubts:
         if not seen.refilled or self.settled or self.asking:
             return False
         alone = not seen.old_workers or seen.at - self.since > OLD_WORKER_SECONDS
-        self.settled = alone and self._learnt
+        self.settled = alone and (self._learnt or (self._was_empty and not seen.reloads))
         self._last = alone
         return not self.settled and (alone or not self.asked)

@@ -248,6 +248,7 @@ class Hub:
         elif isinstance(event, Acked):
             self._acknowledged(event)
         elif isinstance(event, ResyncRequested):
+            self._doubts.asked_us()
             self.teach_again()
         elif isinstance(event, ResyncFinished):
             self._finish_learning()

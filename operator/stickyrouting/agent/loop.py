@@ -134,7 +134,7 @@ class Loop:
         self._note(running)
         if running is not None:
             self.inputs.saw(running.newest.age)
-            await self.hub.observed(Seen(began, running.newest.refilled, len(running.old)))
+            await self.hub.observed(Seen(began, running.newest.refilled, len(running.old), running.reloads))
         placed = self.placing.evaluate(desired, running)
         target = make_target(
             desired, keyring.keys, self.inputs.stage(), placed, self.placing.recovered(desired)

@@ -32,7 +32,7 @@ async def observe(master: MasterClient, settings: ProxySettings) -> Running | No
     except Unreachable:
         return None
     old = await asyncio.gather(*(_observe_old(master, worker.pid, settings) for worker in report.old_workers))
-    return Running(newest, tuple(worker for worker in old if worker is not None))
+    return Running(newest, tuple(worker for worker in old if worker is not None), report.reloads)
 
 
 async def _observe_newest(master: MasterClient, process: Worker, settings: ProxySettings) -> WorkerState:

@@ -43,10 +43,11 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """All workers of a running HAProxy: the newest, and those that a reload left behind."""
+    """All workers of a running HAProxy: the newest, and those that a reload left behind; ``reloads`` there were so far."""
 
     newest: WorkerState
     old: tuple[WorkerState, ...] = ()
+    reloads: int = 0
 
     def with_servers(self, servers: Mapping[int, Server]) -> "Running":
         """Return the workers as they are once the newest has these servers."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from stickyrouting.haproxy.command import expect
 from stickyrouting.haproxy.errors import AnswerUnreadable, ReloadFailed
 
+_MASTER = re.compile(r"^\d+\s+master\s+(\d+)", re.MULTILINE)
 _WORKER = re.compile(r"^(\d+)\s+worker\s+(\d+)\s+(\d+)d(\d+)h(\d+)m(\d+)s")
 _PEERS = re.compile(r"id=\S+ disabled=\d+ flags=0x([0-9a-f]+)")
 _LEARNT_ALL = 3
@@ -26,10 +27,13 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class ProcReport:
-    """The current worker (none while HAProxy starts), and those that reloads left behind."""
+    """The current worker (none while HAProxy starts), those that reloads left behind, and how many reloads there were
+    since the master began.
+    """
 
     workers: tuple[Worker, ...]
     old_workers: tuple[Worker, ...]
+    reloads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,12 @@ class ShowProc:
             match = _WORKER.match(line)
             if match and section in sections:
                 sections[section].append(_worker(match))
-        if "#<PID>" not in answer:
+        master = _MASTER.search(answer)
+        if master is None:
             raise AnswerUnreadable(f"show proc answered: {answer[:200]}")
-        return ProcReport(tuple(sections["# workers"]), tuple(sections["# old workers"]))
+        return ProcReport(
+            tuple(sections["# workers"]), tuple(sections["# old workers"]), int(master.group(1))
+        )
 
 
 def _worker(match: re.Match[str]) -> Worker:
