@@ -43,7 +43,7 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """All workers of a running HAProxy: the newest, and those that a reload left behind; ``reloads`` there were so far."""
+    """All workers of a running HAProxy: the newest, and those that its ``reloads`` so far left behind."""
 
     newest: WorkerState
     old: tuple[WorkerState, ...] = ()
