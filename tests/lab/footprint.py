@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab.commands import run
 from lab.native.cgroups import controllers
+from lab.native.configs import CGROUP
 from lab.native.processes import processes
 
 # Where the programs of a cluster write by default; inside machines these are other folders.
@@ -57,7 +58,7 @@ def take() -> Footprint:
         links=frozenset(line.split(":")[1].strip() for line in run(["ip", "-oneline", "link"]).splitlines()),
         routes=frozenset(line.strip() for line in run(["ip", "route", "show", "table", "all"]).splitlines()),
         rules=frozenset(_rules()),
-        cgroups=frozenset(str(path) for root in controllers() for path in _folders_below(root)),
+        cgroups=frozenset(str(path) for root in controllers() for path in _cgroups(root)),
         folders=frozenset(f"{path}: {' '.join(_entries(path))}" for path in SYSTEM_FOLDERS),
     )
 
@@ -78,8 +79,12 @@ def _rules() -> Iterator[str]:
             yield re.sub(r"\[\d+:\d+\]", "", line).strip()
 
 
-def _folders_below(root: Path) -> Iterator[Path]:
-    for folder, _, _ in os.walk(root):
+def _cgroups(controller: Path) -> Iterator[Path]:
+    """All of a cluster's own, and the first level of all others: what is below belongs to who made that."""
+    for top in controller.iterdir():
+        if top.is_dir():
+            yield top
+    for folder, _, _ in os.walk(controller / CGROUP):
         yield Path(folder)
 
 
