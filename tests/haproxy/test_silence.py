@@ -12,7 +12,12 @@ from stickyrouting.haproxy.errors import NoAnswer
 from stickyrouting.haproxy.runtime import MasterClient
 from stickyrouting.render.haproxy_settings import ProxySettings
 
-PROC = "#<PID> <type> <reloads> <uptime> <version>\n# workers\n7 worker 0 0d00h00m08s 3.0.11\n# old workers\n"
+PROC = """#<PID> <type> <reloads> <uptime> <version>
+1 master 0 0d00h00m09s 3.0.11
+# workers
+7 worker 0 0d00h00m08s 3.0.11
+# old workers
+"""
 
 
 @pytest.fixture
