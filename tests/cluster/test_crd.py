@@ -46,7 +46,15 @@ def test_the_smallest_spec_is_stored_with_constants_only(objects: client.CustomO
     assert taken(objects, sticky_service())["spec"] == {
         "service": {"name": "shop", "port": 8080},
         "affinity": {"type": "Cookie"},
-        "session": {"onFull": "Queue"},
+        "session": {
+            "idleTimeout": "30m",
+            "absoluteTimeout": "12h",
+            "onFull": "Queue",
+            "onLost": "Rebind",
+            "rejectStatus": 410,
+            "rejectCookie": "Remove",
+            "retry": "Safe",
+        },
         "placement": {"algorithm": "LeastSessions", "slowStart": "0s"},
         "proxy": {
             "terminationGracePeriod": "1h",
@@ -91,8 +99,8 @@ def test_a_value_of_the_wrong_type_or_size_is_refused_with_its_place(
 
 
 def test_fields_that_no_code_honours_are_not_stored(objects: client.CustomObjectsApi) -> None:
-    stored = taken(objects, sticky_service("spec.session", {"idleTimeout": "5m"}))
-    assert stored["spec"]["session"] == {"onFull": "Queue"}
+    stored = taken(objects, sticky_service("spec.session", {"rebindTo": "Newest"}))
+    assert stored["spec"] == taken(objects, sticky_service())["spec"]
 
 
 @pytest.fixture

@@ -62,6 +62,8 @@ def _schema_kind(node: Schema) -> str:
         return _schema_object_kind(node)
     if node["type"] == "string":
         return _schema_string_kind(node)
+    if "enum" in node:
+        return "enum"
     return "list" if node["type"] == "array" else str(node["type"])
 
 

@@ -1,18 +1,15 @@
 """StickyServices that must be taken or refused, with the words of the refusal: one table for model and API server."""
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any
 
+from contract import session_cases
+from contract.case import Mistyped, Refused
 from stickyrouting.model import names
 
 DURATION = "write a duration above 0s and up to 24h, such as 500ms, 30s or 1h30m"
 ANNOTATION_KEYS = "write annotation keys as Kubernetes takes them, like example.com/name"
 OUR_KEYS = "remove every stickyrouting.io/ key: the operator writes them"
-COOKIE_PREFIX = (
-    "choose a name without the prefix __Host- or __Secure-: browsers drop such cookies unless they carry"
-    " attributes that can't be set yet"
-)
-COOKIE_CHARACTERS = "use letters, digits and ! & * + - . ^ _ ` | ~ only"
 LABELS = (
     "write labels as Kubernetes takes them: keys like example.com/name, values of at most 63 letters, digits, '-',"
     " '_' and '.' that begin and end with a letter or digit"
@@ -42,29 +39,7 @@ SPREADS = "spec.proxy.template.spec.topologySpreadConstraints"
 SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
 
 
-class Refused(NamedTuple):
-    """A field (dotted path) set to a value that must be refused at ``place`` with ``message``, by both sides alike."""
-
-    field: str
-    value: Any
-    message: str
-    place: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.field}={self.value!r}"
-
-
-class Mistyped(NamedTuple):
-    """A value that the schema itself refuses: the words differ between API server and model, the place does not."""
-
-    field: str
-    value: Any
-    server: str
-    model: str
-
-    def __str__(self) -> str:
-        return f"{self.field}={self.value!r}"
-
+__all__ = ["MISTYPED", "REFUSED", "REMOVE", "TAKEN", "Mistyped", "Refused", "sticky_service"]
 
 REMOVE = object()
 MINIMAL: dict[str, Any] = {
@@ -80,8 +55,7 @@ TAKEN: tuple[tuple[str, Any], ...] = (
     ("spec.service.port", 65535),
     ("spec.service.port", REMOVE),
     ("spec.service.name", "8-shops"),
-    ("spec.affinity.cookie", {"name": "JSESSION_ID.v1"}),
-    ("spec.session", {}),
+    *session_cases.TAKEN,
     ("spec.session.maxPerPod", 1),
     ("spec.session.maxPerPod", 1_000_000),
     ("spec.session", {"maxPerPod": 500, "onFull": "Overflow"}),
@@ -136,11 +110,7 @@ REFUSED: tuple[Refused, ...] = (
     Refused("spec.service.port", 65536, PORT),
     Refused("spec.service.port", "8080", PORT),
     Refused("spec.service.port", "HTTP", PORT),
-    Refused("spec.affinity.cookie.name", "my cookie", COOKIE_CHARACTERS),
-    Refused("spec.affinity.cookie.name", "a;b", COOKIE_CHARACTERS),
-    Refused("spec.affinity.cookie.name", "", COOKIE_CHARACTERS),
-    Refused("spec.affinity.cookie.name", "__Host-sid", COOKIE_PREFIX),
-    Refused("spec.affinity.cookie.name", "__secure-sid", COOKIE_PREFIX),
+    *session_cases.REFUSED,
     Refused("spec.session.maxPerPod", 0, MAX_PER_POD),
     Refused("spec.session.maxPerPod", -5, MAX_PER_POD),
     Refused(
@@ -224,7 +194,7 @@ MISTYPED: tuple[Mistyped, ...] = (
     Mistyped("spec.service.name", REMOVE, "Required value", "missing required field name"),
     Mistyped("spec.affinity", REMOVE, "Required value", "missing required field affinity"),
     Mistyped("spec.affinity.type", "Header", 'supported values: "Cookie"', "Invalid enum value 'Header'"),
-    Mistyped("spec.affinity.cookie.name", "c" * 65, "Too long", "length <= 64"),
+    *session_cases.MISTYPED,
     Mistyped("spec.session.maxPerPod", 1_000_001, "less than or equal to 1000000", "<= 1000000"),
     Mistyped("spec.session.maxPerPod", "many", "must be of type integer", "Expected int | null, got str"),
     Mistyped("spec.session.onFull", "Reject", 'supported values: "Queue"', "Invalid enum value 'Reject'"),

@@ -40,7 +40,7 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
 )
 CREATED = ["get", "list", "watch", "create", "patch"]
 RIGHTS = {
-    "stickyrouting.io/stickyservices": ["list", "watch"],
+    "stickyrouting.io/stickyservices": ["list", "watch", "patch"],
     "stickyrouting.io/stickyservices/status": ["patch"],
     "discovery.k8s.io/endpointslices": ["list", "watch"],
     "/pods": ["list", "watch", "patch"],

@@ -111,14 +111,28 @@ def test_lists_say_how_they_are_merged(schema: dict[str, Any]) -> None:
         "spec.proxy.template.spec.topologySpreadConstraints[*].matchLabelKeys": "atomic",
         "status.conditions": "map",
         "status.endpoints": "atomic",
+        "status.ends": "atomic",
+        "status.keys.former": "atomic",
     }
 
 
 def test_only_constants_are_defaulted_and_objects_only_to_reach_them(schema: dict[str, Any]) -> None:
     defaults = {path: node["default"] for path, node in nodes(schema) if "default" in node}
     assert defaults == {
+        "spec.affinity.cookie.path": "/",
+        "spec.affinity.cookie.secure": "Auto",
+        "spec.affinity.cookie.sameSite": "Lax",
+        "spec.affinity.cookie.partitioned": "Disabled",
+        "spec.affinity.cookie.lifetimeType": "Session",
+        "spec.affinity.cookie.keyRotation": "720h",
         "spec.session": {},
+        "spec.session.idleTimeout": "30m",
+        "spec.session.absoluteTimeout": "12h",
         "spec.session.onFull": "Queue",
+        "spec.session.onLost": "Rebind",
+        "spec.session.rejectStatus": 410,
+        "spec.session.rejectCookie": "Remove",
+        "spec.session.retry": "Safe",
         "spec.placement": {},
         "spec.placement.algorithm": "LeastSessions",
         "spec.placement.slowStart": "0s",

@@ -12,11 +12,18 @@ import pytest
 from stickyrouting.model.desired import (
     Address,
     Algorithm,
+    Cookie,
+    CookieLifetime,
     Desired,
     Endpoint,
     EndpointState,
     HealthCheck,
+    Lost,
+    OnLost,
     Placement,
+    RejectCookie,
+    RejectStatus,
+    Retry,
     Timeouts,
 )
 from stickyrouting.model.errors import InvalidDesired
@@ -43,9 +50,26 @@ EVERYTHING = Desired(
         Endpoint(2147483645, "shop-c", "198.18.0.3", 8080, EndpointState.DRAINING),
     ),
     placement=Placement(Algorithm.CONSISTENT_HASH, 30_000, 500),
+    cookie=Cookie("/a$b%20'c", "example.com", lifetime=CookieLifetime.PERMANENT),
 )
 SETTINGS = ProxySettings(threads=4, maxconn=20_000, table_size=500_000)
-CASES = {"minimal": (MINIMAL, ProxySettings()), "everything": (EVERYTHING, SETTINGS)}
+TOLD = msgspec.structs.replace(
+    MINIMAL,
+    fallback=Address("198.18.0.9", 8080),
+    endpoints=(Endpoint(7, "shop-a", "198.18.0.1", 8080, EndpointState.READY),),
+    state_header="X-Sticky-State",
+)
+REFUSING = msgspec.structs.replace(
+    MINIMAL,
+    lost=Lost(OnLost.REJECT, RejectStatus.UNAVAILABLE, RejectCookie.REMOVE, Retry.IDEMPOTENT),
+    endpoints=(Endpoint(7, "shop-a", "198.18.0.1", 8080, EndpointState.READY),),
+)
+CASES = {
+    "minimal": (MINIMAL, ProxySettings()),
+    "everything": (EVERYTHING, SETTINGS),
+    "told": (TOLD, ProxySettings()),
+    "refusing": (REFUSING, ProxySettings()),
+}
 
 
 def weights(desired: Desired) -> Weights:
@@ -73,6 +97,28 @@ def test_every_file_has_its_case() -> None:
         ({"cookie_name": "a'"}, 'cookieName "a\'": use letters, digits and ! & * + - . ^ _ ` | ~ only'),
         ({"cookie_name": ""}, "cookieName '': use letters, digits and ! & * + - . ^ _ ` | ~ only"),
         ({"cookie_name": "a\n"}, "cookieName 'a\\n': use letters, digits and ! & * + - . ^ _ ` | ~ only"),
+        (
+            {"cookie": Cookie(path="/a;b")},
+            "cookie.path '/a;b': begin with / and use characters of a URL path other than ; only",
+        ),
+        (
+            {"cookie": Cookie(path="a")},
+            "cookie.path 'a': begin with / and use characters of a URL path other than ; only",
+        ),
+        (
+            {"cookie": Cookie(domain='a"b.com')},
+            "cookie.domain 'a\"b.com': use letters, digits, '-' and '.' only, with a letter or digit first and last",
+        ),
+        (
+            {"cookie": Cookie(domain="")},
+            "cookie.domain '': use letters, digits, '-' and '.' only, with a letter or digit first and last",
+        ),
+        ({"state_header": "a_b"}, "stateHeader 'a_b': use letters, digits and - only, with a letter first"),
+        ({"state_header": "X\n"}, "stateHeader 'X\\n': use letters, digits and - only, with a letter first"),
+        (
+            {"endpoints": (Endpoint(7, 'a"b', "198.18.0.1", 80, EndpointState.READY),)},
+            "endpoint 7: name 'a\"b' is not that of a pod, nor an address with its port",
+        ),
         ({"idle_seconds": 0}, "idleSeconds 0: use 1 to 2147483"),
         ({"absolute_seconds": 2147484}, "absoluteSeconds 2147484: use 1 to 2147483"),
         ({"termination_grace_seconds": -1}, "terminationGraceSeconds -1: use 0 to 2147423"),

@@ -53,8 +53,30 @@ WEIGHTED = make_pod(
 )
 EVERYTHING = {
     "service": {"name": "shop", "port": "http"},
-    "affinity": {"type": "Cookie", "cookie": {"name": "SHOP_SESSION"}},
-    "session": {"maxPerPod": 500, "onFull": "Overflow"},
+    "affinity": {
+        "type": "Cookie",
+        "cookie": {
+            "name": "SHOP_SESSION",
+            "path": "/shop",
+            "domain": "example.test",
+            "secure": "Always",
+            "sameSite": "None",
+            "partitioned": "Enabled",
+            "lifetimeType": "Permanent",
+            "keyRotation": "168h",
+        },
+    },
+    "session": {
+        "idleTimeout": "1h",
+        "absoluteTimeout": "24h",
+        "maxPerPod": 500,
+        "onFull": "Overflow",
+        "onLost": "Reject",
+        "rejectStatus": 404,
+        "rejectCookie": "Keep",
+        "retry": "Idempotent",
+        "stateHeader": "X-Shop-Session",
+    },
     "placement": {"algorithm": "LeastConnections", "slowStart": "30s"},
     "proxy": {
         "replicas": 5,

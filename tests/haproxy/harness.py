@@ -24,7 +24,7 @@ from stickyrouting.planner.placement import Load, place
 from stickyrouting.render.haproxy_cfg import render_config
 from stickyrouting.render.haproxy_names import CONTROL, READY_KEY, SESSIONS
 from stickyrouting.render.haproxy_settings import ProxySettings, both_families
-from stickyrouting.render.maps import Gate, MapName, map_text, render_births, render_maps
+from stickyrouting.render.maps import Gate, MapName, map_text, render_births, render_maps, render_pods
 
 __all__ = [
     "Client",
@@ -244,6 +244,8 @@ def write_files(desired: Desired, keys: KeySet, settings: ProxySettings) -> None
     Path(settings.run).mkdir(parents=True, exist_ok=True)
     for name, entries in render_maps(desired, keys).items():
         Path(settings.map_path(name)).write_text(map_text(entries))
+    pods = ((endpoint.id, endpoint.name) for endpoint in desired.endpoints)
+    Path(settings.map_path(MapName.PODS)).write_text(map_text(render_pods(pods, keys)))
     # No slots: births go round robin, so that tests know where.
     Path(settings.map_path(MapName.BIRTHS)).write_text(map_text(render_births((), Gate.OPEN)))
     Path(settings.server_state).write_text("1\n")

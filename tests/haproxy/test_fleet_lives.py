@@ -66,6 +66,36 @@ async def test_sessions_that_nobody_uses_end_on_time_everywhere(fleet: Fleet, lo
     await until(are_gone, "all sessions have ended", IDLE / 2 + 2.5)
 
 
+async def ends(fleet: Fleet) -> dict[str, float]:
+    """Return the ends that all agents together have counted, by reason."""
+    found: dict[str, float] = {}
+    for proxy in fleet.serving:
+        for name, value in (await proxy.metrics()).items():
+            if name.startswith("sticky_agent_session_ends_total"):
+                reason = name.split('"')[1]
+                found[reason] = found.get(reason, 0) + value
+    return found
+
+
+@pytest.mark.parametrize(("reason", "absolute"), [("idle", 43200), ("absolute", 4)])
+async def test_each_end_is_counted_by_one_proxy_wherever_the_session_was_used(
+    reason: str, absolute: int, tmp_path: Path
+) -> None:
+    idle = IDLE if reason == "idle" else 600
+    async with make_fleet(tmp_path, 3, (1, 2, 3), idle_seconds=idle, absolute_seconds=absolute) as fleet:
+        load = Load(fleet)
+        sessions = await load.make_sessions(30)
+        await load.visit_through_all(sessions)
+
+        async def are_counted() -> bool:
+            return await ends(fleet) == {reason: 30}
+
+        await until(are_counted, "all ends are counted", 8)
+        await asyncio.sleep(1.5)
+        assert await ends(fleet) == {reason: 30}
+        load.close()
+
+
 async def test_clients_without_a_cookie_jar_are_no_sessions(tmp_path: Path) -> None:
     async with make_fleet(tmp_path, 3, (1, 2, 3)) as fleet:
         load = Load(fleet)

@@ -32,7 +32,7 @@ from stickyrouting.haproxy.errors import CommandRefused, ReloadFailed
 from stickyrouting.haproxy.session_commands import ShowSessions, ShutdownSession
 from stickyrouting.model.desired import HealthCheck
 from stickyrouting.model.errors import Unreachable
-from stickyrouting.render.haproxy_names import APP, CONTROL, IDS, LIVE, SESSIONS, TRAFFIC
+from stickyrouting.render.haproxy_names import APP, CONTROL, IDS, LIVE, SESSIONS, TALLY, TRAFFIC
 from stickyrouting.render.maps import MapEntry, MapName
 
 CHECK = HealthCheck(interval_ms=60_000)
@@ -173,7 +173,8 @@ async def test_what_does_not_exist_is_refused_by_name(proxy: Proxy) -> None:
 async def test_tables_tell_how_full_they_are(client: Client, proxy: Proxy) -> None:
     await client.born()
     found = await proxy.runtime.run(ShowTableUsed())
-    assert {name: use.used for name, use in found.items()} == {SESSIONS: 1, CONTROL: 1, LIVE: 1, IDS: 1}
+    used = {name: use.used for name, use in found.items()}
+    assert used == {SESSIONS: 1, CONTROL: 1, LIVE: 1, IDS: 1, TALLY: 0}
 
 
 async def test_a_disabled_frontend_refuses_connections_and_may_be_disabled_again(

@@ -59,7 +59,7 @@ async def test_a_session_is_born_marked_confirmed_by_its_first_return_and_then_l
     assert [len(part) for part in parts] == [32, 10, 10, 16, 2]
     assert parts[1] == hint(KEYS.hint_key, birth.pod)
     assert parts[4] == "k1"
-    assert birth.headers["Set-Cookie"].endswith("; Path=/; Max-Age=1800; HttpOnly; SameSite=Lax")
+    assert birth.headers["Set-Cookie"].endswith("; Path=/; HttpOnly; SameSite=Lax")
     assert await proxy.value(birth.cookie) == birth.pod + NEWBORN
     again = await client.get(birth.cookie)
     assert again.pod == birth.pod

@@ -17,7 +17,14 @@ from stickyrouting.agent.keys import Identity
 from stickyrouting.agent.tls import make_server_context
 from stickyrouting.apply.reconcile import Next
 from stickyrouting.model.names import PORT_AGENT, child_labels
-from stickyrouting.model.report import HaproxyReport, HaproxyState, MapReport, Report, encode_report
+from stickyrouting.model.report import (
+    EndAnswer,
+    HaproxyReport,
+    HaproxyState,
+    MapReport,
+    Report,
+    encode_report,
+)
 from stickyrouting.watch.kinds import POD, SECRET
 
 # Every test run has a net of its own: agents have one port, and two runs may share a machine.
@@ -35,11 +42,14 @@ class Agent:
     asked: int = 0
     pieces: int = 1
     map: MapReport = field(default_factory=MapReport)
+    ends: tuple[EndAnswer, ...] = ()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
         haproxy = HaproxyReport(HaproxyState.READY, refilled=True, workers=1, reloads=0)
-        body = encode_report(Report("p", self.version, self.generation, 2, haproxy, map=self.map))
+        body = encode_report(
+            Report("p", self.version, self.generation, 2, haproxy, map=self.map, ends=self.ends)
+        )
         told, length = web.StreamResponse(), -(-len(body) // self.pieces)
         await told.prepare(request)
         for start in range(0, len(body), length):

@@ -297,7 +297,10 @@ def _bound(api: ApiServer) -> Iterator[tuple[str, str]]:
         yield live["metadata"]["name"], notes.get("stickyrouting.io/held-by", "")
 
 
+_VARYING = {"lastTransitionTime", "id", "message", "began", "signedSince"}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items() if k not in {"lastTransitionTime", "id", "message"}}
+        return {k: _plain(v) for k, v in value.items() if k not in _VARYING}
     return [_plain(item) for item in value] if isinstance(value, list) else value

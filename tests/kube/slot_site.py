@@ -13,13 +13,13 @@ from aiohttp import web
 from kube.api.server import ApiServer
 from kube.api.store import Place
 from kube.api.waiting import until
-from kube.loop_site import AUTHORITY, Site, desired_of, pod
+from kube.loop_site import AUTHORITY, NOW_MS, Site, desired_of, pod
 from stickyrouting.agent.certificate import expiry_of
 from stickyrouting.agent.keys import Identity, Keyring, KeySlots
 from stickyrouting.agent.tls import make_server_context
 from stickyrouting.model.keys import SLOTS
 from stickyrouting.model.names import PORT_AGENT, child_labels, proxy_identity
-from stickyrouting.model.report import HaproxyReport, HaproxyState, Report, encode_report
+from stickyrouting.model.report import HaproxyReport, HaproxyState, KeyReport, Report, encode_report
 from stickyrouting.watch.kinds import SECRET
 
 DAY_MS = 24 * 3600 * 1000
@@ -49,6 +49,8 @@ class Proxy:
     address: str = field(default_factory=lambda: next(_addresses))
     shown: dt.datetime = WALL
     tells_expiry: bool = True
+    tells_keys: bool = True
+    clock_ms: int = NOW_MS
     asked: int = 0
 
     def __post_init__(self) -> None:
@@ -77,7 +79,15 @@ class Proxy:
         generation = keyring.generation if keyring else 0
         expires = expiry_of(keyring.identity.certificate) if keyring and self.tells_expiry else 0
         version = desired_of(self.api)["version"]
-        return Report(self.name, version, generation, 2, haproxy, certificate_expires=expires)
+        return Report(
+            self.name, version, generation, 2, haproxy, certificate_expires=expires, keys=self._keys()
+        )
+
+    def _keys(self) -> KeyReport | None:
+        keyring = self.slots.keyring
+        if keyring is None or not self.tells_keys:
+            return None
+        return KeyReport(keyring.keys.current, tuple(sorted(keyring.keys.keys)), self.clock_ms // 1000)
 
     def identity(self) -> Identity:
         """Return what it shows to who connects."""
@@ -136,6 +146,8 @@ async def running(proxy: Proxy) -> AsyncIterator[Proxy]:
 async def hear(site: Site, *proxies: Proxy) -> None:
     """Ask all proxies and run loops on their answers until nothing more is written."""
     before = [proxy.asked for proxy in proxies]
+    for proxy in proxies:
+        proxy.clock_ms = site.now_ms
     site.monotonic += 20
     await site.loop()
     await until(lambda: all(p.asked > b for p, b in zip(proxies, before, strict=True)), seconds=10)

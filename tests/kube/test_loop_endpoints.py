@@ -141,6 +141,7 @@ async def test_a_service_that_never_existed_leaves_nothing_but_a_condition(api: 
         "Programmed": ("False", "Pending"),
         "Ready": ("False", "NotResolved"),
         "Counted": ("False", "NoProxies"),
+        "KeysCurrent": ("True", "KeysCurrent"),
     }
 
 

@@ -328,7 +328,7 @@ FAULTS = {
     "the larger server wins over the later change": (affinity_map, "_rank", by_server_alone),
     "an end is a change like any other": (affinity_map, "_rank", ends_like_any_other),
     "what is heard last wins": (affinity_map, "_rank", make_last_come_first()),
-    "a confirmation can be taken back": (affinity_map, "_confirmed_by", forgetful),
+    "a confirmation can be taken back": (affinity_map, "confirmed_by", forgetful),
     "a restarted agent believes its HAProxy": (AffinityMap, "report", always_trusting),
     "a change is made without regard to those heard before": (AffinityMap, "merge", deaf_to_time),
     "a digest does not see the servers": (AffinityMap, "digest", sums_of_keys),

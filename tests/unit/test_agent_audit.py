@@ -39,3 +39,15 @@ def test_a_full_table_is_disputed_at_once() -> None:
     audit.look(Sight(950, 1000, 950, 0))
     assert audit.disputed == "haproxy's session table is full and drops the oldest sessions"
     assert not audit.healable
+
+
+def test_entries_that_the_map_let_go_of_early_explain_that_haproxy_holds_more_and_never_that_it_holds_less() -> (
+    None
+):
+    audit = Audit()
+    for _ in range(2):
+        audit.look(Sight(1000, 10_000, 700, 0, lingering=300))
+    assert audit.disputed == ""
+    for _ in range(2):
+        audit.look(Sight(700, 10_000, 1000, 0, lingering=300))
+    assert audit.disputed == "haproxy and its agent hold different numbers of sessions"

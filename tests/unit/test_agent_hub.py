@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stickyrouting.affinity.entry import Entry
+from stickyrouting.affinity.entry import ENDED, Entry
 from stickyrouting.affinity.map import AffinityMap, Lifetime
 from stickyrouting.agent.doubts import Seen
 from stickyrouting.agent.hub import Hub
@@ -22,7 +22,7 @@ from stickyrouting.haproxy.peers import (
 )
 from stickyrouting.haproxy.peers import Entry as TableEntry
 from stickyrouting.mesh.messages import Digest
-from stickyrouting.metrics.agent import AGENT
+from stickyrouting.metrics.agent import AGENT, ENDS
 from stickyrouting.metrics.table import Metrics
 
 SESS = Table("sess", 33, 1_800_000)
@@ -187,6 +187,28 @@ async def test_a_report_that_crosses_an_unacknowledged_push_is_only_a_touch(benc
     link.say(update(ANN, 4))
     await settle()
     assert bench.changes("move") == 1
+
+
+async def test_an_end_that_crosses_an_unacknowledged_push_holds_and_is_told_once_more(bench: Bench) -> None:
+    link = await bench.learnt(update(ANN, 7))
+    await bench.hub.merge([foreign(ANN, 9)])
+    await settle()
+    link.say(update(ANN, ENDED))
+    await settle()
+    assert link.pushed == [TableEntry(ANN, 9 | NEWBORN, 1_800_000), TableEntry(ANN, ENDED, 1_800_000)]
+    assert [entry.value for entry in bench.others.heard] == [ENDED]
+    link.acknowledge()
+    link.say(update(ANN, 9), update(ANN, ENDED))
+    await settle()
+    assert (bench.map.entry(ANN.encode(), bench.now) or foreign("", 0)).value == ENDED
+
+
+async def test_an_end_by_haproxy_is_the_applications_and_counts_once(bench: Bench) -> None:
+    link = await bench.learnt(update(ANN, 7), update(BOB, ENDED))
+    link.say(update(ANN, ENDED), update(ANN, ENDED), update(BOB, ENDED))
+    await settle()
+    assert bench.registry.get_sample_value(ENDS, {"reason": "application"}) == 1
+    assert bench.hub.map.counts.sessions == 0
 
 
 async def test_a_haproxy_that_asks_is_taught_every_binding_with_its_remaining_time(bench: Bench) -> None:

@@ -21,7 +21,8 @@ SETTINGS = ProxySettings()
 ONE = Endpoint(1, "shop-1", "198.18.0.1", 8080, EndpointState.READY)
 TWO = Endpoint(2, "shop-2", "198.18.0.2", 8080, EndpointState.READY)
 THREE = Endpoint(3, "shop-3", "198.18.0.3", 8080, EndpointState.READY)
-PLACE_OF_THREE = "198.18.0.3:8080 id 3 weight 256 check inter 1000ms fall 3 rise 1"
+CHECK = "check inter 1000ms fastinter 1000ms fall 3 rise 1 observe layer4 error-limit 1 on-error fastinter"
+PLACE_OF_THREE = f"198.18.0.3:8080 id 3 weight 256 {CHECK}"
 K1 = KeySet(
     current="k1",
     keys={"k1": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="},
@@ -50,13 +51,15 @@ def started(desired: Desired, keys: KeySet = K1, **changes: Any) -> WorkerState:
     target = make_target(desired, keys, Stage.SERVING)
     files = render_files(target, SETTINGS)
     lines = {name: files[SETTINGS.map_path(name)].splitlines() for name in MapName}
+    if not desired.state_header:
+        del lines[MapName.PODS]
     fields: dict[str, Any] = {
         "pid": 10,
         "servers": {
             endpoint.id: Server(endpoint.address, endpoint.port, weight)
             for endpoint, (_, weight) in zip(desired.endpoints, target.weights, strict=True)
         },
-        "maps": {name: tuple(MapEntry(*line.split(" ", 1)) for line in lines[name]) for name in MapName},
+        "maps": {name: tuple(MapEntry(*line.split(" ", 1)) for line in lines[name]) for name in lines},
     }
     return WorkerState(**{**fields, **changes})
 
@@ -102,7 +105,7 @@ def test_a_new_endpoint_gets_its_hints_before_its_server() -> None:
             f"hint2id.map = {H1}:1 {H2}:2",
             f"id2hint.map = 1:{H1} 2:{H2}",
             "births.map = 1x128 2x128",
-            "add server app/s2 198.18.0.2:8080 id 2 weight 256 check inter 1000ms fall 3 rise 1",
+            f"add server app/s2 198.18.0.2:8080 id 2 weight 256 {CHECK}",
             "enable health app/s2",
             "enable server app/s2",
         ]
@@ -191,6 +194,19 @@ def test_a_worker_forgets_where_servers_were_that_are_no_endpoints_any_more() ->
     }
 
 
+def test_a_worker_that_tells_of_sessions_knows_the_name_of_each_pod_before_its_server_comes() -> None:
+    before, after = (make_desired(*pods, state_header="X-State") for pods in ((ONE,), (ONE, TWO)))
+    first = commands(plan(after, started(before)))[10][:4]
+    assert first[2] == f"pods.map = 1:shop-1 hint/{H1}:shop-1 2:shop-2 hint/{H2}:shop-2"
+    assert commands(plan(after, started(after))) == {}
+
+
+def test_a_worker_that_tells_nothing_has_no_map_of_names() -> None:
+    found = plan(make_desired(ONE, TWO, state_header="X-State"), started(make_desired(ONE)))
+    assert not [word for word in commands(found)[10] if word.startswith("pods.map")]
+    assert found.reload == ("state header",)
+
+
 def test_an_endpoint_that_is_somewhere_else_now_stays_in_service_there() -> None:
     moved = msgspec.structs.replace(TWO, address="198.18.0.9", port=9090)
     found = plan(make_desired(ONE, moved), started(make_desired(ONE, TWO)))
@@ -205,6 +221,7 @@ def test_state_map_which_tells_the_settings_is_written_after_the_configuration_t
         "keys.map",
         "stopping.map",
         "births.map",
+        "pods.map",
         "haproxy.cfg",
         "state.map",
     ]
@@ -224,6 +241,16 @@ def test_a_new_key_is_accepted_before_it_signs() -> None:
         "set map /run/sticky/state.map signing k2",
     ]
     assert found.reload == ()
+
+
+def test_a_key_that_signed_goes_only_once_another_one_signs() -> None:
+    desired, alone = make_desired(ONE), KeySet("k2", {"k2": K2.keys["k2"]}, K2.hint_key)
+    found = plan(desired, started(desired), keys=alone)
+    assert words(found.workers[0].steps) == [
+        f"keys.map = k2:{K2.keys['k2']} k1:{K1.keys['k1']}",
+        "set map /run/sticky/state.map signing k2",
+        f"keys.map = k2:{K2.keys['k2']}",
+    ]
 
 
 def test_old_workers_are_told_keys_and_hints_but_nothing_of_servers_which_they_would_refuse() -> None:

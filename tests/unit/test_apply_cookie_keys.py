@@ -6,9 +6,10 @@ import datetime as dt
 import msgspec
 
 from stickyrouting.apply.authority import Authority, load_authority, new_authority
-from stickyrouting.apply.cookie_keys import derive_keys
-from stickyrouting.model.keys import KeySet, decode_keys
-from stickyrouting.model.observed import Identity, Key
+from stickyrouting.apply.cookie_keys import AHEAD, KeyIds, derive_keys, key_id, see_keys
+from stickyrouting.model.keys import KeySet, SlotKeys, decode_keys
+from stickyrouting.model.observed import Identity, Key, KeysSeen
+from stickyrouting.model.report import HaproxyReport, HaproxyState, KeyReport, Report
 from stickyrouting.render.maps import _check_keys
 from unit.builders import make_identity
 
@@ -46,10 +47,46 @@ def test_a_name_can_not_be_chosen_so_that_it_reads_like_another() -> None:
 
 
 def test_an_epoch_changes_the_signing_key_and_its_id_but_no_hint() -> None:
-    now, then = derive_keys(AUTHORITY, SHOP, 0), derive_keys(AUTHORITY, SHOP, 1)
+    now, then = derive_keys(AUTHORITY, SHOP), derive_keys(AUTHORITY, SHOP, SlotKeys(1, (1,)))
     assert now.current != then.current
     assert now.keys[now.current] != then.keys[then.current]
     assert now.hint_key == then.hint_key
+
+
+def test_a_slot_holds_every_key_that_is_accepted_and_one_of_them_signs() -> None:
+    one, two = (
+        derive_keys(AUTHORITY, SHOP, SlotKeys(1, (1,))),
+        derive_keys(AUTHORITY, SHOP, SlotKeys(2, (2,))),
+    )
+    both = derive_keys(AUTHORITY, SHOP, SlotKeys(1, (1, 2)))
+    assert (both.current, both.keys) == (one.current, {**one.keys, **two.keys})
+
+
+def test_ids_of_keys_are_told_apart_by_their_epochs_and_foreign_ones_by_having_none() -> None:
+    asked: list[int] = []
+
+    def id_of(epoch: int) -> str:
+        asked.append(epoch)
+        return key_id(AUTHORITY, SHOP, epoch)
+
+    ids = KeyIds(id_of)
+    found = {epoch: ids.epoch_of(key_id(AUTHORITY, SHOP, epoch), near=0) for epoch in (3, 0, 1)}
+    assert found == {3: 3, 0: 0, 1: 1}
+    assert asked == [0, 1, 2, 3], "each is derived once"
+    assert [ids.epoch_of("kffffffffffff", near=0) for _ in range(2)] == [None, None]
+    assert len(asked) == AHEAD + 1
+    report = Report(
+        "p",
+        1,
+        1,
+        0,
+        HaproxyReport(HaproxyState.READY, refilled=True, workers=1, reloads=0),
+        keys=KeyReport(
+            key_id(AUTHORITY, SHOP, 1), (key_id(AUTHORITY, SHOP, 0), key_id(AUTHORITY, SHOP, 1), "kx"), 5
+        ),
+    )
+    assert see_keys(report, ids, near=1) == KeysSeen(1, frozenset({0, 1}), foreign=1, clock=5)
+    assert see_keys(msgspec.structs.replace(report, keys=None), ids, near=1) is None
 
 
 def test_what_is_derived_is_what_an_agent_reads() -> None:

@@ -27,6 +27,7 @@ from stickyrouting.haproxy.commands import (
     ShowStat,
     ShowTableKey,
     ShowTableUsed,
+    ShowTallies,
     StatLine,
     TableEntry,
     TableUse,
@@ -64,11 +65,13 @@ PROC = """#<PID>          <type>          <reloads>       <uptime>        <versi
     [
         (
             AddServer(7, "198.18.81.3", 8080, 100, HealthCheck(interval_ms=500, fall=3, rise=1)),
-            "add server app/s7 198.18.81.3:8080 id 7 weight 100 check inter 500ms fall 3 rise 1",
+            "add server app/s7 198.18.81.3:8080 id 7 weight 100 check inter 500ms fastinter 500ms fall 3 rise 1"
+            " observe layer4 error-limit 1 on-error fastinter",
         ),
         (
             AddServer(8, "2001:db8::3", 80, 0, HealthCheck()),
-            "add server app/s8 [2001:db8::3]:80 id 8 weight 0 check inter 1000ms fall 3 rise 1",
+            "add server app/s8 [2001:db8::3]:80 id 8 weight 0 check inter 1000ms fastinter 1000ms fall 3 rise 1"
+            " observe layer4 error-limit 1 on-error fastinter",
         ),
         (EnableHealth(7), "enable health app/s7"),
         (EnableServer(7), "enable server app/s7"),
@@ -159,12 +162,28 @@ def test_servers_are_read_by_column_names() -> None:
 
 def test_statistics_are_read_by_column_names() -> None:
     answer = (
-        "# pxname,svname,qcur,qmax,scur,status,\nfe,FRONTEND,,,3,OPEN,\n,,,0,0,,\napp,BACKEND,2,2,1,UP,\n\n"
+        "# pxname,svname,qcur,qmax,scur,econ,status,\n"
+        "fe,FRONTEND,,,3,,OPEN,\n,,,0,0,,,\napp,BACKEND,2,2,1,7,UP,\n\n"
     )
     assert ShowStat().parse(answer) == (
         StatLine("fe", "FRONTEND", 3, 0, "OPEN"),
-        StatLine("app", "BACKEND", 1, 2, "UP"),
+        StatLine("app", "BACKEND", 1, 2, "UP", unserved=7),
     )
+
+
+def test_tallies_are_read_by_their_words() -> None:
+    head = "# table: own/tally, type: string, size:64, used:2\n"
+    lines = (
+        "0x55d0: key=cookie.expired use=0 exp=0 shard=0 gpc0=12\n"
+        "0x55d1: key=rejected.gone use=1 exp=0 shard=0 gpc0=3\n"
+    )
+    assert ShowTallies("own/tally").text == "show table own/tally"
+    assert ShowTallies("own/tally").parse(head + lines) == {"cookie.expired": 12, "rejected.gone": 3}
+    assert ShowTallies("own/tally").parse(head) == {}
+    with pytest.raises(AnswerUnreadable):
+        ShowTallies("own/tally").parse(head + "0x55d0: key=a use=0 exp=0 shard=0 gpt0=1\n")
+    with pytest.raises(CommandRefused):
+        ShowTallies("own/tally").parse("No such table\n")
 
 
 def test_a_reload_that_failed_raises_its_log() -> None:

@@ -79,6 +79,12 @@ def test_two_slots_accept_the_keys_of_both_and_the_newest_signs() -> None:
     assert merged_keys(newest, None) is newest
 
 
+def test_an_exclusive_slot_leaves_the_signing_keys_of_the_other_out_but_not_its_hints() -> None:
+    merged = merged_keys(KeySet("k2", {"k2": key(2)}, key(8), exclusive=True), KEYS)
+    assert (merged.keys, merged.current, merged.exclusive) == ({"k2": key(2)}, "k2", False)
+    assert merged.former_hint_keys == (KEYS.hint_key,)
+
+
 def test_hints_of_both_slots_are_understood_and_the_newest_slots_are_given_out() -> None:
     merged = merged_keys(KeySet("k2", {"k2": key(2)}, key(8)), KEYS)
     maps = render_maps(desired(7), merged)

@@ -1,28 +1,21 @@
-"""Where births go: tiers, shares, limits, slow start; a reload has a reason exactly when the configuration differs."""
+"""Where births go: tiers, shares, limits, slow start."""
 
 from collections import Counter
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from stickyrouting.model.desired import (
-    Address,
     Algorithm,
     Desired,
     Endpoint,
     EndpointState,
-    HealthCheck,
     OnFull,
     Placement,
-    Timeouts,
 )
 from stickyrouting.planner.placement import Load, Placed, place
-from stickyrouting.planner.reload import REASONS, reload_reasons
 from stickyrouting.planner.slots import SLOTS, share_out
-from stickyrouting.render.haproxy_cfg import render_config
 from stickyrouting.render.haproxy_names import BIRTH_SLOTS
-from stickyrouting.render.haproxy_settings import ProxySettings
 
 READY, UNREADY, DRAINING = EndpointState.READY, EndpointState.UNREADY, EndpointState.DRAINING
 DESIRED = Desired(1, "demo", "shop", "STICKY", 1800, 43200, 60)
@@ -231,57 +224,3 @@ def test_every_number_that_haproxy_draws_is_a_slot() -> None:
     assert share_out({}) == ()
     for count in (1, 3, 7, 255, 256, 300):
         assert len(share_out({id_: 1.0 / id_ for id_ in range(1, count + 1)})) == SLOTS
-
-
-CHANGES: list[tuple[dict[str, object], tuple[str, ...]]] = [
-    ({}, ()),
-    ({"version": 2}, ()),
-    ({"highest_id": 9}, ()),
-    ({"endpoints": endpoints(READY, DRAINING)}, ()),
-    ({"cookie_name": "OTHER"}, ("cookie name",)),
-    ({"idle_seconds": 900}, ("idle time",)),
-    ({"absolute_seconds": 900}, ("absolute time",)),
-    ({"termination_grace_seconds": 3600}, ()),
-    ({"termination_grace_seconds": 24 * 3600 + 29 * 60}, ()),
-    ({"termination_grace_seconds": 24 * 3600 + 29 * 60 + 1}, ("termination grace period",)),
-    ({"fallback": Address("198.18.1.1", 80)}, ("fallback",)),
-    ({"timeouts": Timeouts(tunnel=1)}, ("timeouts",)),
-    ({"health_check": HealthCheck(path="/healthz")}, ("health check",)),
-    ({"idle_seconds": 900, "timeouts": Timeouts(queue=1)}, ("idle time", "timeouts")),
-    ({"placement": Placement(Algorithm.ROUND_ROBIN)}, ()),
-    ({"placement": Placement(slow_start_ms=9, max_per_pod=9, on_full=OnFull.OVERFLOW)}, ()),
-    ({"placement": Placement(Algorithm.RANDOM)}, ("placement algorithm",)),
-    ({"placement": Placement(Algorithm.LEAST_CONNECTIONS)}, ("placement algorithm",)),
-    ({"placement": Placement(Algorithm.CONSISTENT_HASH)}, ("placement algorithm",)),
-]
-
-
-@pytest.mark.parametrize(("changes", "reasons"), CHANGES)
-def test_a_reload_has_a_reason_exactly_when_the_configuration_differs_beyond_its_servers(
-    changes: dict[str, object], reasons: tuple[str, ...]
-) -> None:
-    new = msgspec.structs.replace(DESIRED, **changes)
-    assert reload_reasons(DESIRED, new) == reasons
-    assert (config(DESIRED) != config(new)) is bool(reasons)
-
-
-def test_every_field_that_is_not_for_servers_or_names_gives_a_reason() -> None:
-    covered = {field for changes, reasons in CHANGES if reasons for field in changes}
-    assert set(Desired.__struct_fields__) - covered == {
-        "version",
-        "namespace",
-        "name",
-        "endpoints",
-        "highest_id",
-    }
-
-
-def test_the_guide_lists_every_reason_of_a_reload_and_no_other() -> None:
-    guide = (Path(__file__).parents[2] / "deploy" / "helm" / "README.md").read_text()
-    table = guide.partition("## What reloads HAProxy")[2].partition("\n## ")[0]
-    listed = [line.split("|")[1].strip(" `") for line in table.splitlines() if line.startswith("| `")]
-    assert sorted(listed) == sorted(REASONS)
-
-
-def config(desired: Desired) -> str:
-    return render_config(msgspec.structs.replace(desired, endpoints=()), (), ProxySettings())

@@ -222,6 +222,16 @@ def test_what_stays_or_is_merely_on_its_way_is_not(before: tuple[Condition, ...]
     assert transitions(before, (after,)) == ()
 
 
+def test_of_a_rotation_its_end_is_told_and_what_blocks_it_but_not_that_it_goes_on() -> None:
+    current, rotating = condition("True", "KeysCurrent"), condition("False", "Rotating")
+    blocked = condition("False", "RotationBlocked")
+    told = [transitions((old,), (new,)) for old, new in ((current, rotating), (blocked, rotating))]
+    assert told == [(), ()]
+    assert transitions((rotating,), (blocked,)) == (blocked,)
+    assert transitions((rotating,), (current,)) == (current,)
+    assert transitions((), (current,)) == (), "the first key is no news"
+
+
 def test_a_message_is_cut_to_what_the_schema_takes() -> None:
     long = no(Reason.WRITE_FAILED, "x" * 5000)
     (condition,) = to_conditions({"Programmed": long}, (), 1, "2026-11-01T00:00:00Z")

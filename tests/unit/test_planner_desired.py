@@ -7,12 +7,22 @@ import msgspec
 from stickyrouting.model.desired import (
     Address,
     Algorithm,
+    Cookie,
+    CookieLifetime,
     Desired,
     Endpoint,
     EndpointState,
     HealthCheck,
+    Lost,
     OnFull,
+    OnLost,
+    Partitioned,
     Placement,
+    RejectCookie,
+    RejectStatus,
+    Retry,
+    SameSite,
+    Secure,
     Timeouts,
     decode_desired,
     encode_desired,
@@ -68,6 +78,44 @@ def test_placement_is_handed_on_as_the_spec_says() -> None:
     assert desired_after(None).placement == Placement(Algorithm.LEAST_SESSIONS, 0, None, OnFull.QUEUE)
 
 
+def test_the_life_of_a_session_is_handed_on_as_the_spec_says() -> None:
+    session = {
+        "idleTimeout": "5m",
+        "absoluteTimeout": "1h",
+        "onLost": "Reject",
+        "rejectStatus": 404,
+        "rejectCookie": "Keep",
+        "retry": "Idempotent",
+        "stateHeader": "X-State",
+    }
+    found = desired_after(None, session=session)
+    assert (found.idle_seconds, found.absolute_seconds, found.state_header) == (300, 3600, "X-State")
+    assert found.lost == Lost(OnLost.REJECT, RejectStatus.NOT_FOUND, RejectCookie.KEEP, Retry.IDEMPOTENT)
+    plain = desired_after(None)
+    assert (plain.lost, plain.state_header) == (Lost(), None)
+
+
+def test_the_attributes_of_the_cookie_are_handed_on_as_the_spec_says() -> None:
+    cookie = {
+        "path": "/shop",
+        "domain": "example.com",
+        "secure": "Always",
+        "sameSite": "None",
+        "partitioned": "Enabled",
+        "lifetimeType": "Permanent",
+    }
+    found = desired_after(None, affinity={"type": "Cookie", "cookie": cookie})
+    assert found.cookie == Cookie(
+        "/shop",
+        "example.com",
+        Secure.ALWAYS,
+        SameSite.NONE,
+        Partitioned.ENABLED,
+        CookieLifetime.PERMANENT,
+    )
+    assert desired_after(None).cookie == Cookie()
+
+
 def test_a_changed_weight_is_a_change_and_a_moment_that_nobody_asked_for_is_none() -> None:
     last = desired_after(None, A)
     assert desired_after(last, msgspec.structs.replace(A, weight=50)).version == NOW_MS + 1
@@ -82,7 +130,14 @@ def test_the_moment_of_readiness_is_handed_on_while_slow_start_is_on() -> None:
 def test_a_list_of_an_older_operator_is_not_written_anew_for_its_new_fields() -> None:
     last = desired_after(None, A)
     old = msgspec.json.decode(encode_desired(last))
-    del old["placement"], old["endpoints"][0]["weight"], old["endpoints"][0]["readySinceMs"]
+    del (
+        old["placement"],
+        old["cookie"],
+        old["lost"],
+        old["stateHeader"],
+        old["endpoints"][0]["weight"],
+        old["endpoints"][0]["readySinceMs"],
+    )
     read = decode_desired(msgspec.json.encode(old))
     assert desired_after(read, A, now_ms=NOW_MS + 5) is read
 

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from stickyrouting.model.keys import next_generation, other_slot, slot_of
-from stickyrouting.model.observed import EXPIRED, ProxyView
+from stickyrouting.model.keys import SlotKeys, next_generation, other_slot, slot_of
+from stickyrouting.model.observed import EXPIRED, KeysSeen, ProxyView
 from stickyrouting.model.report import HaproxyReport, HaproxyState, Report
 from stickyrouting.planner.renewal import Need, Written, judge_slots
 from unit.builders import make_pod
@@ -83,6 +83,43 @@ def test_certificates_that_expired_while_nobody_looked_are_renewed_without_a_rep
     assert need(silent(EXPIRED), silent(EXPIRED)) is Need.RENEWAL
     fresh = Written(generation=NOW, expires=NOW + 90 * DAY, at=NOW - 3600)
     assert need(silent(EXPIRED), written=fresh) is Need.THE_NEWEST
+
+
+def with_keys(proxy: ProxyView, signing: int | None, *accepted: int, foreign: int = 0) -> ProxyView:
+    known = frozenset(accepted) | ({signing} if signing is not None else set())
+    return msgspec.structs.replace(proxy, keys=KeysSeen(signing, known, foreign))
+
+
+def keys_need(*views: ProxyView, wanted: SlotKeys, written: Written | None = None) -> Need:
+    return judge_slots(views, written, NOW, wanted).need
+
+
+def test_a_slot_is_written_when_the_newest_is_of_another_step_of_a_rotation() -> None:
+    both = SlotKeys(0, (0, 1))
+    assert keys_need(with_keys(view(90), 0), wanted=both) is Need.RENEWAL
+    assert keys_need(with_keys(view(90), 0, 1), wanted=both) is Need.NOTHING
+    assert keys_need(with_keys(view(90), 0, 1), wanted=SlotKeys(1, (0, 1))) is Need.RENEWAL
+    assert keys_need(with_keys(view(90), None, foreign=1), wanted=both) is Need.NOTHING, (
+        "of an older operator"
+    )
+    lagging = with_keys(view(90, generation=6), 0)
+    assert keys_need(with_keys(view(90), 0, 1), lagging, wanted=both) is Need.THE_NEWEST
+
+
+def test_a_slot_that_drops_keys_is_written_once_and_only_if_a_proxy_accepts_more() -> None:
+    alone = SlotKeys(1, (1,), exclusive=True)
+    assert keys_need(with_keys(view(90), 1), wanted=alone) is Need.NOTHING
+    assert keys_need(with_keys(view(90), 1, 0), wanted=alone) is Need.RENEWAL
+    assert keys_need(with_keys(view(90), 1, foreign=1), wanted=alone) is Need.RENEWAL
+    written = Written(generation=8, expires=NOW + 90 * DAY, at=NOW, keys=alone)
+    assert keys_need(with_keys(view(90), 1, 0), wanted=alone, written=written) is Need.THE_NEWEST
+
+
+def test_what_this_process_wrote_is_not_written_again_before_the_proxies_have_read_it() -> None:
+    both = SlotKeys(0, (0, 1))
+    written = Written(generation=8, expires=NOW + 90 * DAY, at=NOW, keys=both)
+    assert keys_need(with_keys(view(90), 0), wanted=both, written=written) is Need.THE_NEWEST
+    assert keys_need(with_keys(view(90), 0), wanted=SlotKeys(1, (0, 1)), written=written) is Need.RENEWAL
 
 
 def test_a_slot_holds_the_generations_of_its_kind_and_a_new_one_is_above_all_others() -> None:

@@ -6,7 +6,8 @@ import pytest
 from stickyrouting.model.desired import Endpoint, EndpointState
 from stickyrouting.model.plan import Outcome, Plan, Reason, yes
 from stickyrouting.model.status import EndpointStatus, ProxyCounts, Status
-from stickyrouting.planner.status import is_news, make_status, rfc3339
+from stickyrouting.planner.moment import rfc3339
+from stickyrouting.planner.status import is_news, make_status
 from unit.builders import NOW_MS, make_desired, make_map, make_observed, make_proxy
 
 SETTLED = NOW_MS - 60_000

@@ -5,18 +5,27 @@ from typing import Any
 import pytest
 
 from contract.spec_cases import MISTYPED, REFUSED, REMOVE, TAKEN, Mistyped, Refused, sticky_service
-from stickyrouting.model.desired import Algorithm, OnFull
+from stickyrouting.model.desired import (
+    Algorithm,
+    CookieLifetime,
+    OnFull,
+    OnLost,
+    Partitioned,
+    RejectCookie,
+    RejectStatus,
+    Retry,
+    SameSite,
+    Secure,
+)
 from stickyrouting.model.duration import Duration
 from stickyrouting.model.errors import InvalidSpec
 from stickyrouting.model.spec import (
-    ABSOLUTE_SECONDS,
     AGENT_RESOURCES,
     HAPROXY_RESOURCES,
-    IDLE_SECONDS,
     parse_spec,
     to_manifest,
 )
-from stickyrouting.model.spec_fields import AffinityType, ServiceType
+from stickyrouting.model.spec_fields import AffinityType, Cookie, ServiceType
 from stickyrouting.model.spec_rules import RULES
 
 
@@ -37,8 +46,29 @@ def test_the_smallest_spec_has_every_default_of_the_schema() -> None:
     assert spec.proxy.health_check.interval == Duration(1_000)
 
 
-def test_sessions_live_thirty_minutes_idle_and_twelve_hours_at_most() -> None:
-    assert (IDLE_SECONDS, ABSOLUTE_SECONDS) == (1_800, 43_200)
+def test_sessions_live_thirty_minutes_idle_and_twelve_hours_at_most_unless_the_spec_says_otherwise() -> None:
+    session = parse_spec(sticky_service()).session
+    assert (session.idle_timeout.seconds, session.absolute_timeout.seconds) == (1_800, 43_200)
+
+
+def test_a_cookie_of_which_nothing_is_said_is_the_strictest_that_works_everywhere() -> None:
+    assert parse_spec(sticky_service()).affinity.cookie == Cookie(
+        name=None,
+        path="/",
+        domain=None,
+        secure=Secure.AUTO,
+        same_site=SameSite.LAX,
+        partitioned=Partitioned.DISABLED,
+        lifetime_type=CookieLifetime.SESSION,
+        key_rotation=Duration(720 * 3_600_000),
+    )
+
+
+def test_a_lost_session_is_bound_anew_and_nothing_is_sent_twice_unless_the_spec_says_otherwise() -> None:
+    session = parse_spec(sticky_service()).session
+    assert (session.on_lost, session.retry) == (OnLost.REBIND, Retry.SAFE)
+    assert (session.reject_status, session.reject_cookie) == (RejectStatus.GONE, RejectCookie.REMOVE)
+    assert session.state_header is None
 
 
 def test_containers_without_given_resources_get_requests_and_a_memory_limit_only() -> None:
@@ -72,7 +102,7 @@ def test_durations_of_a_manifest_are_written_as_the_api_writes_them() -> None:
 
 
 def test_fields_of_a_newer_crd_are_ignored() -> None:
-    assert parse_spec(sticky_service("spec.session", {"idleTimeout": "5m"})) == parse_spec(sticky_service())
+    assert parse_spec(sticky_service("spec.session", {"newer": "5m"})) == parse_spec(sticky_service())
 
 
 def test_an_object_without_a_spec_is_refused_with_the_missing_field() -> None:

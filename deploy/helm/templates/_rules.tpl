@@ -6,7 +6,7 @@ for each StickyService, NAME-sticky-keys-a and -b) but reads none.
 {{- define "sticky-routing.rules" -}}
 - apiGroups: [stickyrouting.io]
   resources: [stickyservices]
-  verbs: [list, watch]
+  verbs: [list, watch, patch]
 - apiGroups: [stickyrouting.io]
   resources: [stickyservices/status]
   verbs: [patch]

@@ -29,3 +29,8 @@ def target_of(value: int) -> int:
 def is_provisional(value: int) -> bool:
     """Whether the client of this binding has not come back yet."""
     return value < ENDED and bool(value & NEWBORN)
+
+
+def confirmed_by(value: int, other: int) -> int:
+    """Return ``value`` confirmed if the other state of the session was: that is never taken back."""
+    return value if is_provisional(other) else value & ~NEWBORN

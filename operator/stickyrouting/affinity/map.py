@@ -13,13 +13,15 @@ from typing import NamedTuple
 from zlib import crc32
 
 from stickyrouting.affinity.counts import Counts
-from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry, is_provisional, target_of
+from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry, confirmed_by, is_provisional, target_of
 from stickyrouting.affinity.packed import (
+    EXPIRY_MASK,
     EXPIRY_SHIFT,
     LAPSED,
     LOCAL,
     TICKS,
     VERSION_SHIFT,
+    ends_here,
     expiry_of,
     pack,
     value_of,
@@ -36,6 +38,9 @@ TOUCH_SHARE = 4
 MAX_TOUCH_SECONDS = 60.0
 """HAProxy touches a used session once in a quarter of the idle time, at least once a minute."""
 EPOCH_DIGITS = 10
+AGE_SLACK = 2 * TICKS
+"""HAProxy reads another clock than the agent."""
+MOST_MS = 1 << 40
 
 
 class Trust(Enum):
@@ -94,15 +99,15 @@ _NEW_BIRTH = Outcome(Change.BIRTH, push=True)
 class AffinityMap:
     """Session id (at most 32 bytes) → binding; ``clock`` is the Lamport time.
 
-    ``expired`` are sessions whose end is counted here, ``dropped`` all entries that ever expired. ``listed`` tells
-    whether a server id is an endpoint now.
+    ``expired`` (idle for too long), ``lost`` (the same, their pod being gone) and ``aged`` are sessions whose end is
+    counted here, ``dropped`` all entries that ever expired. ``listed`` tells whether a server id is an endpoint now.
     """
 
     def __init__(self, lifetime: Lifetime, listed: Callable[[int], bool] = lambda _: True) -> None:
         self.lifetime = lifetime
         self.clock = 0
         self.counts = Counts()
-        self.expired = 0
+        self.expired = self.lost = self.aged = 0
         self.dropped = 0
         self._listed = listed
         self._parts: list[dict[bytes, int]] = [{} for _ in range(PARTS)]
@@ -111,7 +116,8 @@ class AffinityMap:
     def report(self, entry: tuple[bytes, int, int], trust: Trust, now: float) -> Outcome:
         """Take (key, value, remaining ms) as this agent's HAProxy tells it."""
         key, value, remaining_ms = entry
-        tick, expiry = int(now * TICKS), int(now * TICKS) + remaining_ms * TICKS // 1000
+        tick = int(now * TICKS)
+        expiry = self._expiry(tick, remaining_ms)
         old = self._find(key, tick)
         if not value or expiry <= tick:
             return _NOTHING
@@ -119,17 +125,18 @@ class AffinityMap:
             return self._enter(key, value, expiry, trust, tick)
         if target_of(value) == target_of(value_of(old)):
             return self._agree(key, old, value, expiry, tick)
-        if trust is Trust.TOUCH:
+        if trust is Trust.TOUCH and value != ENDED:
             return self._prolong(key, old, expiry, tick)
         if value_of(old) == ENDED or self._refutes(old, value, trust):
             return self._prolong(key, old, expiry, tick)._replace(push=True)
-        return self._change(key, old, value, expiry, tick)
+        # An end beats all, also what HAProxy has yet to hear and will put in its place.
+        return self._change(key, old, value, expiry, tick)._replace(push=trust is Trust.TOUCH)
 
     def merge(self, entry: Entry, now: float) -> Outcome:
         """Take an entry as another agent tells it."""
         key, version, value, remaining_ms = entry
         tick = int(now * TICKS)
-        expiry = tick + remaining_ms * TICKS // 1000
+        expiry = self._expiry(tick, remaining_ms)
         self.clock = max(self.clock, version)
         if not value or expiry <= tick:
             return _NOTHING
@@ -149,6 +156,16 @@ class AffinityMap:
         if old is None or value_of(old) >= ENDED:
             return False
         return self._prolong(key, old, tick + int(remaining * TICKS), tick).relay
+
+    def end(self, key: bytes, now: float) -> Outcome:
+        """End a session; it stays marked for a whole idle time from now, so that no cookie revives it."""
+        tick = int(now * TICKS)
+        old = self._find(key, tick)
+        if old is None or value_of(old) == ENDED:
+            return _NOTHING
+        expiry = max(expiry_of(old), tick + int(self.lifetime.idle * TICKS))
+        self._put(key, pack(self._next(), ENDED, expiry, LOCAL), tick)
+        return Outcome(Change.TOUCH if old & LAPSED else Change.END, relay=True, push=True)
 
     def is_foreign_birth(self, key: bytes, value: int) -> bool:
         """Whether ``value`` is what another proxy told of a birth whose client is not known to have come back."""
@@ -170,6 +187,16 @@ class AffinityMap:
             if part:
                 yield [entry for entry in told if entry is not None]
 
+    def key_slices(self) -> Iterator[list[bytes]]:
+        """Yield all keys in slices of a few hundred to a few thousand; what comes meanwhile may be missed."""
+        keys: list[bytes] = []
+        for part in self._parts:
+            keys += part
+            if len(keys) >= SLICE:
+                yield keys
+                keys = []
+        yield keys
+
     def expire(self, now: float, limit: int) -> int:
         """Let go of what has expired, looking at no more than ``limit`` entries; return how many were looked at."""
         tick = int(now * TICKS)
@@ -177,6 +204,23 @@ class AffinityMap:
         for key in keys:
             self._look_again(key, tick)
         return len(keys)
+
+    def adapt(self, now: Callable[[], float]) -> Iterator[int]:
+        """Follow a new idle time, pausing now and then; yield how many entries live shorter for it so far.
+
+        None lives on for longer than it, and those that ended stay marked for all of it.
+        """
+        self._wheel, shortened = Wheel(), 0
+        for part in self._parts:
+            tick = int(now() * TICKS)
+            limit = self._expiry(tick, MOST_MS)
+            for key in part:
+                shorter = expiry_of(part[key]) > limit
+                shortened += shorter
+                if shorter or value_of(part[key]) == ENDED:
+                    part[key] = part[key] & ~EXPIRY_MASK | limit << EXPIRY_SHIFT
+                self._file(key, part[key], tick)
+            yield shortened
 
     def digest(self, sums: list[int], cut: float, now: Callable[[], float]) -> Iterator[None]:
         """Add up the map into ``sums`` (a power of two of buckets), pausing now and then.
@@ -200,6 +244,15 @@ class AffinityMap:
     def _notable(self) -> int:
         """Return the ticks by which an expiry must move to be a touch: a report tells the same with other delays."""
         return int(min(MAX_TOUCH_SECONDS, self.lifetime.idle / TOUCH_SHARE) / 4 * TICKS) or 1
+
+    def _expiry(self, tick: int, remaining_ms: int) -> int:
+        """Return the tick of an end; what another idle time granted counts for no more than the present one."""
+        return tick + min(remaining_ms, int(self.lifetime.idle * 1000)) * TICKS // 1000
+
+    def _file(self, key: bytes, packed: int, tick: int) -> None:
+        """Have an entry looked at when something happens to it by itself."""
+        lapses = self._lapses(key, packed)
+        self._wheel.file(key, expiry_of(packed) if lapses <= tick else min(expiry_of(packed), lapses))
 
     def _part(self, key: bytes) -> dict[bytes, int]:
         return self._parts[crc32(key) & PARTS - 1]
@@ -241,9 +294,11 @@ class AffinityMap:
 
     def _change(self, key: bytes, old: int, value: int, expiry: int, tick: int) -> Outcome:
         """HAProxy bound the session to another server, or ended it."""
-        kept = value if value >= ENDED else _confirmed_by(value, value_of(old))
+        kept = value if value >= ENDED else confirmed_by(value, value_of(old))
         self._put(key, pack(self._next(), kept, max(expiry, expiry_of(old)), LOCAL), tick)
-        return Outcome(Change.END if value == ENDED else Change.MOVE, relay=True)
+        if value == ENDED:
+            return Outcome(Change.TOUCH if self._count_age(key, old, tick) else Change.END, relay=True)
+        return Outcome(Change.MOVE, relay=True)
 
     def _refutes(self, old: int, value: int, trust: Trust) -> bool:
         """What we know stands against the word of a HAProxy that may not have heard it, or heard others after us.
@@ -267,13 +322,15 @@ class AffinityMap:
         wins = _rank(entry.version, entry.value) > _rank(version_of(old), ours)
         version = entry.version if wins else version_of(old)
         value = entry.value if wins else ours
-        value = value if value >= ENDED else _confirmed_by(value, ours if wins else entry.value)
+        value = value if value >= ENDED else confirmed_by(value, ours if wins else entry.value)
         later = expiry >= expiry_of(old) + self._notable
         # Whoever told something new heard of the session last.
         local = 0 if later or value != ours else old & LOCAL
         packed = pack(version, value, max(expiry, expiry_of(old)), local)
         if value == ours and version == version_of(old) and not later:
             return _NOTHING
+        if value == ENDED != ours:
+            self._count_age(entry.key, old, tick)
         self._put(entry.key, packed, tick)
         moved = target_of(value) != target_of(ours)
         return Outcome(Change.TOUCH, push=value != ours or later, moved=moved)
@@ -296,13 +353,14 @@ class AffinityMap:
 
     def _lapses(self, key: bytes, packed: int) -> int:
         """Return the tick from which the entry no longer counts; a touch moves that of a provisional one."""
-        if is_provisional(value_of(packed)):
-            return expiry_of(packed) - int(max(0.0, self.lifetime.idle - PROVISIONAL_SECONDS) * TICKS)
         try:
-            born = int(key[:EPOCH_DIGITS])
+            lapses = int((int(key[:EPOCH_DIGITS]) + self.lifetime.absolute - self.lifetime.epoch) * TICKS)
         except ValueError:
-            return expiry_of(packed)
-        return int((born + self.lifetime.absolute - self.lifetime.epoch) * TICKS)
+            lapses = expiry_of(packed)
+        if not is_provisional(value_of(packed)):
+            return lapses
+        provisional = int(max(0.0, self.lifetime.idle - PROVISIONAL_SECONDS) * TICKS)
+        return min(lapses, expiry_of(packed) - provisional)
 
     def _look_again(self, key: bytes, tick: int) -> None:
         part = self._part(key)
@@ -313,30 +371,26 @@ class AffinityMap:
             del part[key]
             self.dropped += 1
             self.counts.add(packed, -1)
-            self._count_out(packed)
+            is_lost = not self._listed(target_of(value_of(packed)))
+            self.expired += ends_here(packed) and not is_lost
+            self.lost += ends_here(packed) and is_lost
             return
-        lapses = self._lapses(key, packed)
-        if lapses <= tick and not packed & LAPSED:
+        if self._lapses(key, packed) <= tick and not packed & LAPSED:
             self.counts.add(packed, -1)
-            self._count_out(packed)
+            self.aged += ends_here(packed)
             packed = part[key] = packed | LAPSED
             self.counts.add(packed, 1)
-        self._wheel.file(key, expiry_of(packed) if lapses <= tick else min(expiry_of(packed), lapses))
+        self._file(key, packed, tick)
 
-    def _count_out(self, packed: int) -> None:
-        """Count a session's end once among all agents: by the one whose HAProxy served it last."""
-        value = value_of(packed)
-        if packed & LOCAL and not packed & LAPSED and value < ENDED and not value & NEWBORN:
-            self.expired += 1
+    def _count_age(self, key: bytes, old: int, tick: int) -> bool:
+        """Return whether it was its age that ended a session, and count that if nobody did: HAProxy saw it first."""
+        over = bool(old & LAPSED) or self._lapses(key, old & ~NEWBORN) <= tick + AGE_SLACK
+        self.aged += over and ends_here(old)
+        return over
 
 
 def _rank(version: int, value: int) -> tuple[bool, int, int]:
     return (value == ENDED, version, target_of(value))
-
-
-def _confirmed_by(value: int, other: int) -> int:
-    """Return ``value`` confirmed if the other state of the session was: that is never taken back."""
-    return value if is_provisional(other) else value & ~NEWBORN
 
 
 def _told(key: bytes, packed: int, tick: int) -> Entry | None:

@@ -3,11 +3,14 @@
 Bits, from the lowest: value (32), expiry in ticks of the agent's clock (40), ``LOCAL``, ``LAPSED``, version (the rest).
 """
 
+from stickyrouting.affinity.entry import ENDED, is_provisional
+
 TICKS = 10
 """Expiry is kept in tenths of a second."""
 _VALUE = (1 << 32) - 1
 _EXPIRY = (1 << 40) - 1
 EXPIRY_SHIFT = 32
+EXPIRY_MASK = _EXPIRY << EXPIRY_SHIFT
 VERSION_SHIFT = 74
 LOCAL = 1 << 72
 """The last that was heard of the session came from this agent's own HAProxy: this agent counts its end."""
@@ -33,3 +36,9 @@ def expiry_of(packed: int) -> int:
 def version_of(packed: int) -> int:
     """Return the Lamport time of the change that chose the server."""
     return packed >> VERSION_SHIFT
+
+
+def ends_here(packed: int) -> bool:
+    """Return whether to count the session's end: once among all agents, by the one whose HAProxy served it last."""
+    value = value_of(packed)
+    return bool(packed & LOCAL) and not packed & LAPSED and value < ENDED and not is_provisional(value)

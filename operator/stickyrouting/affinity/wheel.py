@@ -7,7 +7,10 @@ from stickyrouting.affinity.packed import TICKS
 
 
 class Wheel:
-    """Invariant: every key of the map is filed exactly once, at or before the tick at which something happens to it."""
+    """Invariant: every key of the map is filed, at or before the tick at which something happens to it.
+
+    Once, but for a key that came while all were filed anew.
+    """
 
     def __init__(self) -> None:
         self._slots: dict[int, list[bytes]] = {}

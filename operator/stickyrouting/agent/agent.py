@@ -8,7 +8,9 @@ from stickyrouting.affinity.map import AffinityMap, Lifetime
 from stickyrouting.agent.api import OperatorApi, serve_plain
 from stickyrouting.agent.control import StopSocket
 from stickyrouting.agent.ending import Stage, Terms
+from stickyrouting.agent.ends import Ends
 from stickyrouting.agent.execute import Executor
+from stickyrouting.agent.expiry import Expiry
 from stickyrouting.agent.feeds import Feeds
 from stickyrouting.agent.gate import Doorkeeper
 from stickyrouting.agent.gauges import Gauges
@@ -28,7 +30,16 @@ from stickyrouting.haproxy.peers import Table, sess_table
 from stickyrouting.haproxy.runtime import MasterClient
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.model.report import EndpointCount, HaproxyReport, HaproxyState, MapReport, Report
+from stickyrouting.model.desired import End
+from stickyrouting.model.keys import KeySet
+from stickyrouting.model.report import (
+    EndpointCount,
+    HaproxyReport,
+    HaproxyState,
+    KeyReport,
+    MapReport,
+    Report,
+)
 from stickyrouting.watch.connection import Connection
 
 DEFAULT_IDLE_SECONDS = 1800
@@ -57,6 +68,9 @@ class Agent:
         self._hub = Hub(self._table, AffinityMap(self._lifetime(), self._is_listed), metrics, self._wake)
         self._mesh = AgentMesh(settings, self._hub, metrics)
         self._hub.others = self._mesh.mesh
+        self._ends = Ends(
+            self._hub, metrics, self._asked_ends, self._mesh.is_first, lambda: time.time_ns() // 1_000_000
+        )
         self._gauges = Gauges(self._hub, self._master, metrics)
         self._feeds = Feeds(directories, self._desired, self._keys, self._present, metrics, self._wake)
         executor = Executor(self._master, proxy, metrics)
@@ -91,8 +105,9 @@ class Agent:
                 group.create_task(self._placing.run(self._places))
                 group.create_task(keep_linked(self._hub, ports, lambda: self._loop.force.workers > 0))
                 group.create_task(follow_old_workers(self._hub, lambda: max(0, self._loop.force.workers - 1)))
-                group.create_task(self._hub.expire_forever(self._lifetime))
+                group.create_task(Expiry(self._hub, self._metrics, self._lifetime).run())
                 group.create_task(self._gauges.run())
+                group.create_task(self._ends.run())
                 group.create_task(self._join())
                 group.create_task(renew_forever(self._hub, self._master, self._idle_seconds))
                 group.create_task(self._leaver.run())
@@ -117,6 +132,8 @@ class Agent:
             haproxy=haproxy,
             certificate_expires=self._api.certificate_expires,
             map=self._map_report(),
+            ends=self._ends.answers,
+            keys=_key_report(force.keys),
         )
 
     def _map_report(self) -> MapReport:
@@ -172,8 +189,12 @@ class Agent:
             return HaproxyState.STOPPING
         return HaproxyState.READY if self._loop.force.ready else HaproxyState.STARTING
 
+    def _asked_ends(self) -> tuple[End, ...]:
+        return self._desired.current.ends if self._desired.current else ()
+
     def _wake(self) -> None:
         self._loop.wake()
+        self._ends.wake()
 
     def _table(self) -> Table | None:
         return sess_table(self._desired.current) if self._desired.current else None
@@ -194,6 +215,10 @@ class Agent:
             settings.name,
             lambda data: self._feeds.offer(Origin.WATCHED, data),
         )
+
+
+def _key_report(keys: KeySet | None) -> KeyReport | None:
+    return None if keys is None else KeyReport(keys.current, tuple(sorted(keys.keys)), int(time.time()))
 
 
 def _sessions(hub: Hub) -> dict[int, int]:

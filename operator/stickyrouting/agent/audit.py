@@ -14,12 +14,16 @@ _DIFFERS = "haproxy and its agent hold different numbers of sessions"
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One look: entries in HAProxy's table and room for them, entries of the map, changes and expiries ever noted."""
+    """One look: entries in HAProxy's table and room for them, entries of the map, changes and expiries ever noted.
+
+    ``lingering`` entries that the map let go of early may still be in HAProxy's table, which takes them for gone.
+    """
 
     used: int
     size: int
     entries: int
     changes: int
+    lingering: int = 0
 
 
 @dataclass(slots=True)
@@ -38,7 +42,8 @@ class Audit:
         """Judge a look; one difference may be a moment's, two in a row are not."""
         before, self._last = self._last, sight
         changes = sight.changes - before.changes if before else 0
-        differs = abs(sight.used - sight.entries) > SLACK + changes
+        allowed = SLACK + changes
+        differs = not -allowed <= sight.used - sight.entries <= allowed + sight.lingering
         self.disputed = _DIFFERS if differs and self._differed else ""
         self._differed, self.healable = differs, bool(self.disputed)
         if sight.used >= sight.size * FULL:

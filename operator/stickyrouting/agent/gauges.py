@@ -5,17 +5,18 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stickyrouting.agent.audit import Audit, Sight
 from stickyrouting.agent.hub import Hub
-from stickyrouting.haproxy.commands import ShowStat, ShowTableUsed
+from stickyrouting.agent.tallies import UNSERVED, Tallies
+from stickyrouting.haproxy.commands import ShowStat, ShowTableUsed, ShowTallies, StatLine
 from stickyrouting.haproxy.runtime import MasterClient
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
 from stickyrouting.model.errors import StickyError
-from stickyrouting.render.haproxy_names import APP, SESSIONS
+from stickyrouting.render.haproxy_names import APP, SESSIONS, TALLY
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ AUDIT_LOOKS = 5
 HEAL_SECONDS = 60.0
 SILENCE_SECONDS = 5.0
 _SERVER = re.compile(r"s(\d+)")
+_BACKEND = "BACKEND"
 
 
 @dataclass(slots=True)
@@ -35,8 +37,12 @@ class Gauges:
     metrics: Metrics
     connections: Mapping[int, int] = field(default_factory=dict)
     _audit: Audit = field(default_factory=Audit)
+    _tallies: Tallies = field(init=False)
     _answered: float = float("-inf")
     _healed: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self._tallies = Tallies(self.metrics)
 
     async def run(self) -> None:
         """Look for ever; what can't be seen now is seen later."""
@@ -72,6 +78,18 @@ class Gauges:
         self.connections = found
         if answers:
             self._answered = time.monotonic()
+        await self._add_up(answers)
+
+    async def _add_up(self, statistics: Mapping[int, Sequence[StatLine]]) -> None:
+        """Count what rules have tallied, and what HAProxy could not serve."""
+        found = await self.master.every_worker(ShowTallies(TALLY))
+        self._tallies.look(
+            {
+                pid: {**tallies, UNSERVED: _unserved(statistics[pid])}
+                for pid, tallies in found.items()
+                if pid in statistics
+            }
+        )
 
     async def _compare(self) -> None:
         """Compare with the current worker's table; a difference is healed by telling each other everything."""
@@ -80,10 +98,15 @@ class Gauges:
             return
         table = (await self.master.worker(workers[0].pid).run(ShowTableUsed()))[SESSIONS]
         held = self.hub.map
-        sight = Sight(table.used, table.size, held.counts.entries, self.hub.changes + held.dropped)
+        changes = self.hub.changes + held.dropped
+        sight = Sight(table.used, table.size, held.counts.entries, changes, self.hub.lingering)
         self._audit.look(sight)
         if self._audit.healable and time.monotonic() - self._healed > HEAL_SECONDS:
             self._healed = time.monotonic()
             log.warning("counts are disputed: %s: %s", self._audit.disputed, sight)
             await self.hub.ask_again()
             self.hub.teach_again()
+
+
+def _unserved(lines: Sequence[StatLine]) -> int:
+    return sum(line.unserved for line in lines if (line.proxy, line.server) == (APP, _BACKEND))

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry, target_of
-from stickyrouting.affinity.map import AffinityMap, Change, Lifetime, Outcome, Trust
+from stickyrouting.affinity.entry import Entry, target_of
+from stickyrouting.affinity.map import AffinityMap, Change, Outcome, Trust
 from stickyrouting.agent.doubts import Doubts, Seen
 from stickyrouting.agent.owed import LIMIT, Owed
+from stickyrouting.agent.told import as_told, marked
 from stickyrouting.haproxy.peer_transport import PeerConnection
 from stickyrouting.haproxy.peers import Acked, Event, ResyncFinished, ResyncRequested, Table, Updated
 from stickyrouting.haproxy.peers import Entry as TableEntry
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 PORTION = 250
 """Entries handled without a pause: one to two milliseconds."""
-EXPIRY_SECONDS = 1.0
 LAST_SEQUENCE = 1 << 31
 """No link lives to see its sequence numbers begin again."""
 
@@ -58,7 +58,8 @@ class Hub:
     """Serves one link to HAProxy at a time; ``wake`` is called when the loop may have something to do.
 
     ``learnt``: HAProxy has told all it knew at least once, so that the map misses nothing that it could know.
-    ``births`` counts those on all proxies, ``changes`` what came from our own HAProxy.
+    ``births`` counts those on all proxies, ``changes`` what came from our own HAProxy, ``links`` those to it.
+    ``lingering`` entries may stand in its table for longer than in the map.
     """
 
     table: Callable[[], Table | None]
@@ -70,6 +71,8 @@ class Hub:
     learnt: bool = False
     births: int = 0
     changes: int = 0
+    links: int = 0
+    lingering: int = 0
     asked: float = 0.0
     resync_seconds: float = 0.0
     _owed: Owed = field(default_factory=Owed)
@@ -165,6 +168,18 @@ class Hub:
         self._tell_others(key)
         return True
 
+    def end(self, key: bytes) -> bool:
+        """End a session everywhere; return whether it was alive."""
+        outcome = self.map.end(key, self.now())
+        self._count(outcome.change)
+        self._merged(key, outcome)
+        self._told.set()
+        return outcome.change is Change.END
+
+    def is_owed(self, key: bytes) -> bool:
+        """Whether a HAProxy that is connected has yet to hear of a session."""
+        return self.linked and self._owed.covers(key)
+
     @property
     def size(self) -> int:
         """The number of entries of the map."""
@@ -211,17 +226,12 @@ class Hub:
         self._told.set()
         self.wake()
 
-    async def expire_forever(self, lifetime: Callable[[], Lifetime]) -> None:
-        """Let go of expired sessions, in portions, and publish the counts; ``lifetime`` is read anew each time."""
-        while True:
-            self.map.lifetime = lifetime()
-            looked = PORTION
-            while looked:
-                looked = self.map.expire(self.now(), PORTION)
-                await asyncio.sleep(0)
-            self._owed.limit = max(LIMIT, self.map.counts.entries // 2)
-            self._publish()
-            await asyncio.sleep(EXPIRY_SECONDS)
+    def publish(self) -> None:
+        """Publish the counts; entries owed one by one are owed as a whole from half the map on."""
+        counts = self.map.counts
+        self._owed.limit = max(LIMIT, counts.entries // 2)
+        self.metrics.set(names.SESSIONS, counts.sessions)
+        self.metrics.set(names.PROVISIONAL, counts.provisional)
 
     async def _take_over(self, link: PeerConnection | None) -> None:
         """Have ``link`` told from now on, and nothing else: what was under way on another is owed again."""
@@ -232,6 +242,7 @@ class Hub:
             self._telling = None
         self._owed.link_lost()
         if link is not None and self._link is link:
+            self.links += 1
             self._told.set()
             self._telling = asyncio.create_task(self._tell_forever(link))
 
@@ -268,7 +279,7 @@ class Hub:
             self._doubts.told_first()
             log.info("map learnt from haproxy, bindings=%d", self.map.counts.entries)
         self.learnt = True
-        self._publish()
+        self.publish()
         self.wake()
 
     def _note(self, event: Updated) -> None:
@@ -281,6 +292,9 @@ class Hub:
         self._count(outcome.change)
         if self.learnt and outcome.change not in (Change.TOUCH, Change.NOTHING):
             self.metrics.count(names.CHANGES, change=outcome.change.value)
+        if self.learnt and outcome.change is Change.END:
+            # HAProxy ends by itself only who is over age, which the map tells apart, and whom the application ends.
+            self.metrics.count(names.ENDS, reason="application")
         self._merged(key, outcome)
         if outcome.push:
             self._told.set()
@@ -328,15 +342,6 @@ class Hub:
         self._relay.clear()
         self.others.broadcast(entries)
 
-    def _publish(self) -> None:
-        counts = self.map.counts
-        self.metrics.set(names.SESSIONS, counts.sessions)
-        self.metrics.set(names.PROVISIONAL, counts.provisional)
-        if self.map.expired:
-            self.metrics.count(names.CHANGES, self.map.expired, change="expiry")
-            self.changes += self.map.expired
-            self.map.expired = 0
-
     async def _tell_forever(self, link: PeerConnection) -> None:
         """Tell HAProxy what it is owed; a link that can't be told any more is of no use."""
         try:
@@ -357,7 +362,7 @@ class Hub:
     async def _tell(self, link: PeerConnection, table: Table) -> None:
         now = self.now()
         entries = [
-            (key, _marked(entry) if look else _as_told(entry))
+            (key, marked(entry) if look else as_told(entry))
             for key, look in self._owed.take(PORTION)
             if (entry := self.map.entry(key, now)) is not None
         ]
@@ -382,14 +387,4 @@ class Hub:
     def _snapshot(self) -> Iterator[TableEntry]:
         for entries in self.map.entries(lambda _: True, self.now):
             for entry in entries:
-                yield _as_told(entry)
-
-
-def _as_told(entry: Entry) -> TableEntry:
-    return TableEntry(entry.key.decode(), entry.value, entry.remaining_ms)
-
-
-def _marked(entry: Entry) -> TableEntry:
-    """Return a moved session's entry: its next request looks once, tells the application and renews the cookie."""
-    value = entry.value if entry.value >= ENDED else entry.value | NEWBORN
-    return TableEntry(entry.key.decode(), value, entry.remaining_ms)
+                yield as_told(entry)

@@ -14,6 +14,7 @@ from stickyrouting.agent.doubts import Seen
 from stickyrouting.agent.ending import Stage
 from stickyrouting.agent.execute import Executor, Removal
 from stickyrouting.agent.files import write_if_changed
+from stickyrouting.agent.former import Former
 from stickyrouting.agent.hub import Hub
 from stickyrouting.agent.keys import Keyring
 from stickyrouting.agent.placing import Placing
@@ -21,12 +22,13 @@ from stickyrouting.agent.plan import make_plan, make_ready
 from stickyrouting.agent.running import Running
 from stickyrouting.agent.start_files import StartFiles
 from stickyrouting.agent.steps import WorkerPlan
-from stickyrouting.agent.target import Target, make_target
+from stickyrouting.agent.target import Target, make_target, with_former
 from stickyrouting.haproxy.errors import ReloadFailed
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
 from stickyrouting.model.desired import Desired, EndpointState, encode_desired
 from stickyrouting.model.errors import StickyError
+from stickyrouting.model.keys import KeySet
 from stickyrouting.render.haproxy_settings import ProxySettings
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class Inputs:
 
 @dataclass(slots=True)
 class InForce:
-    """What the last run found and reached; ``version`` is in force in every worker, 0 until one is.
+    """What the last run found and reached; ``version`` and ``keys`` are in force in every worker.
 
     ``served``: HAProxy was ready at least once. ``closed``: no worker accepts connections any more; ``gone``: none
     answers.
@@ -63,6 +65,7 @@ class InForce:
     version: int = 0
     endpoints: int = 0
     generation: int = 0
+    keys: KeySet | None = field(default=None, repr=False)
     configured: bool = False
     ready: bool = False
     served: bool = False
@@ -86,6 +89,7 @@ class Loop:
     placing: Placing
     metrics: Metrics
     force: InForce = field(default_factory=InForce)
+    _former: Former = field(default_factory=Former)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _said: str = ""
     _copied: int = 0
@@ -139,12 +143,14 @@ class Loop:
         target = make_target(
             desired, keyring.keys, self.inputs.stage(), placed, self.placing.recovered(desired)
         )
+        former = self._former.look(desired, running, self.hub.map.counts.servers, self.hub.now())
+        target = with_former(target, former, keyring.keys)
         self.files.keep(target, running)
         self.force.configured = True
         await self._keep_copy(desired)
         if running is None:
             return self._wait("waiting for haproxy to answer", Pace.WAITING)
-        return await self._drive(target, running, keyring.generation)
+        return await self._drive(target, running, keyring)
 
     async def _keep_copy(self, desired: Desired) -> None:
         """Keep ``desired`` over restarts of the agent; a node whose disk is full or slow must not stop the loop."""
@@ -156,9 +162,12 @@ class Loop:
             log.warning("the copy of version=%d can't be kept: %s", desired.version, error)
         self._copied = desired.version
 
-    async def _drive(self, target: Target, running: Running, generation: int) -> Pace:
+    async def _drive(self, target: Target, running: Running, keyring: Keyring) -> Pace:
         plan = make_plan(target, running, self.settings)
         removal = await self._change(plan.workers)
+        # In every worker, and in the files of those to come: no reload that waits keeps it from being told.
+        self.force.generation, self.force.keys = keyring.generation, keyring.keys
+        self.metrics.set(names.GENERATION, keyring.generation)
         self.placing.reached(target, running)
         # Before the reload: one that is refused or has to wait must not keep a proxy out of service that can serve.
         ready = await self._make_ready(running)
@@ -166,7 +175,7 @@ class Loop:
             return await self._reload(target, running, plan.reload)
         if plan.postponed:
             return self._wait(f"a reload waits: {plan.postponed}", Pace.PATIENT if ready else Pace.WAITING)
-        self._reached(target, generation)
+        self._reached(target)
         if not ready:
             return self._wait("waiting for haproxy to hold the whole map", Pace.WAITING)
         if target.stage in (Stage.CLOSING, Stage.DONE) and not self.force.closed:
@@ -221,7 +230,7 @@ class Loop:
         self.metrics.set(names.REFILLED, float(force.refilled))
         self.metrics.set(names.READY, float(force.ready))
 
-    def _reached(self, target: Target, generation: int) -> None:
+    def _reached(self, target: Target) -> None:
         force, endpoints = self.force, target.desired.endpoints
         if force.version != target.desired.version:
             log.info(
@@ -230,9 +239,8 @@ class Loop:
                 len(endpoints),
                 force.workers,
             )
-        force.version, force.generation, force.endpoints = target.desired.version, generation, len(endpoints)
+        force.version, force.endpoints = target.desired.version, len(endpoints)
         self.metrics.set(names.VERSION, force.version)
-        self.metrics.set(names.GENERATION, generation)
         states = Counter(endpoint.state.value for endpoint in endpoints)
         for state in EndpointState:
             self.metrics.set(names.ENDPOINTS, states[state.value], state=state.value)

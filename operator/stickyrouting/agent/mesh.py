@@ -53,6 +53,7 @@ class AgentMesh:
 
     def __init__(self, settings: Settings, node: Node, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._pod = settings.pod
         self._scratch: Path = settings.directories.run
         self._name = proxy_identity(settings.namespace, settings.name)
         self._identity: Identity | None = None
@@ -68,6 +69,10 @@ class AgentMesh:
         if identity != self._identity:
             await self.mesh.present(make_mesh_contexts(identity, self._scratch, self._name))
             self._identity = identity
+
+    def is_first(self) -> bool:
+        """Whether this agent's name is the first among those that it is linked with."""
+        return all(self._pod < member.name for member in self.mesh.state().members if member.linked)
 
     async def run(self) -> None:
         """Keep the mesh until cancelled; raises OSError if its port is taken."""

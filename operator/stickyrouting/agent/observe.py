@@ -3,6 +3,7 @@
 import asyncio
 
 from stickyrouting.agent.running import Running, Server, WorkerState
+from stickyrouting.agent.target import tells_state
 from stickyrouting.haproxy.commands import (
     ShowMap,
     ShowPeers,
@@ -20,6 +21,9 @@ from stickyrouting.model.errors import Unreachable
 from stickyrouting.render.haproxy_names import APP, CONTROL, IDS, READY_KEY, SESSIONS, TRAFFIC, server_name
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapEntry, MapName
+
+EVERYWHERE = tuple(name for name in MapName if name is not MapName.PODS)
+"""The maps that every configuration names: HAProxy knows no other."""
 
 
 async def observe(master: MasterClient, settings: ProxySettings) -> Running | None:
@@ -70,7 +74,12 @@ async def _observe_old(master: MasterClient, pid: int, settings: ProxySettings) 
 
 async def _maps(worker: RuntimeClient, settings: ProxySettings) -> dict[MapName, tuple[MapEntry, ...]]:
     try:
-        return {name: await worker.run(ShowMap(settings.map_path(name))) for name in MapName}
+        maps: dict[MapName, tuple[MapEntry, ...]] = {}
+        for name in EVERYWHERE:
+            maps[name] = await worker.run(ShowMap(settings.map_path(name)))
+        if tells_state(maps[MapName.STATE]):
+            maps[MapName.PODS] = await worker.run(ShowMap(settings.map_path(MapName.PODS)))
+        return maps
     except CommandRefused:
         # Not what HAProxy said: an answer about a map of keys is not for the log.
         raise AnswerUnreadable("haproxy does not list its maps") from None

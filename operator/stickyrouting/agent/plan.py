@@ -2,11 +2,12 @@
 
 Order within a worker, as a list:
 
-1. keys, before the name of the key that signs; 2. hints, before the server whose cookies carry them; an endpoint
-that goes is no longer listed from here on; 3. the slots of births; 4. weights that fall; 5. servers that go (out of
-service at once, deleted when nothing is in flight there), unless nobody who stays serves: then 4 and 5 come after 7;
-6. servers that come; 7. weights that rise, and who turned ready is taken for healthy; 8. what the worker remembers of
-servers that are gone; 9. the frontend, at the end; 10. readiness, last of all.
+1. keys, before the name of the key that signs, before the key that signed goes; 2. hints, before the server whose
+cookies carry them, and names of pods; an endpoint that goes is no longer listed from here on; 3. the slots of births;
+4. weights that fall; 5. servers that go (out of service at once, deleted when nothing is in flight there), unless
+nobody who stays serves: then 4 and 5 come after 7; 6. servers that come; 7. weights that rise, and who turned ready is
+taken for healthy; 8. what the worker remembers of servers that are gone; 9. the frontend, at the end; 10. readiness,
+last of all.
 
 Servers that go and weights that fall come before servers that come: of many changes, the drains are in force first.
 
@@ -38,7 +39,7 @@ from stickyrouting.haproxy.commands import (
 )
 from stickyrouting.model.desired import Endpoint
 from stickyrouting.planner.reload import UNKNOWN_START, reload_reasons
-from stickyrouting.render.haproxy_names import CONTROL, IDS, READY_KEY, TRAFFIC
+from stickyrouting.render.haproxy_names import CONTROL, IDS, READY_KEY, SIGNING_KEY, TRAFFIC
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapName
 
@@ -125,12 +126,16 @@ def _health_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
 
 
 def _key_steps(target: Target, worker: WorkerState, settings: ProxySettings) -> Iterator[Step]:
-    if differs(target.maps[MapName.KEYS], worker.maps[MapName.KEYS]):
-        yield ReplaceMap(MapName.KEYS, target.maps[MapName.KEYS])
     state = dict(worker.maps[MapName.STATE])
+    keys, found = target.maps[MapName.KEYS], worker.maps[MapName.KEYS]
+    still_signing = tuple(e for e in found if e.key == state.get(SIGNING_KEY) and e.key not in dict(keys))
+    if differs(keys, found):
+        yield ReplaceMap(MapName.KEYS, (*keys, *still_signing))
     for key, value in target.maps[MapName.STATE]:
         if key != STARTED_WITH and state.get(key) != value:
             yield SetMap(settings.map_path(MapName.STATE), key, value)
+    if still_signing:
+        yield ReplaceMap(MapName.KEYS, keys)
     if differs(target.maps[MapName.STOPPING], worker.maps[MapName.STOPPING]):
         yield ReplaceMap(MapName.STOPPING, target.maps[MapName.STOPPING])
 
@@ -139,6 +144,8 @@ def _hint_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
     for name in (MapName.HINT2ID, MapName.ID2HINT):
         if differs(target.maps[name], worker.maps[name]):
             yield ReplaceMap(name, target.maps[name])
+    if MapName.PODS in worker.maps and differs(target.maps[MapName.PODS], worker.maps[MapName.PODS]):
+        yield ReplaceMap(MapName.PODS, target.maps[MapName.PODS])
 
 
 def _come_steps(target: Target, worker: WorkerState) -> Iterator[Step]:

@@ -19,7 +19,16 @@ from stickyrouting.planner.placement import Load, Placed, Weights, place
 from stickyrouting.planner.reload import balance_of
 from stickyrouting.render.haproxy_cfg import render_config
 from stickyrouting.render.haproxy_settings import ProxySettings
-from stickyrouting.render.maps import Gate, MapEntry, MapName, Serving, map_text, render_births, render_maps
+from stickyrouting.render.maps import (
+    Gate,
+    MapEntry,
+    MapName,
+    Serving,
+    map_text,
+    render_births,
+    render_maps,
+    render_pods,
+)
 
 STARTED_WITH = "started"
 
@@ -57,7 +66,14 @@ def make_target(
     serving = Serving.OPEN if stage is Stage.SERVING else Serving.STOPPING
     placed = placed or place(desired.endpoints, desired.placement, Load())
     maps = {**render_maps(desired, keys, serving), MapName.BIRTHS: births_map(placed)}
-    return Target(desired, placed, maps, stage, recovered)
+    return with_former(Target(desired, placed, maps, stage, recovered), {}, keys)
+
+
+def with_former(target: Target, former: Mapping[int, str], keys: KeySet) -> Target:
+    """Return ``target`` with the names of its pods and of others, by server id, from which sessions may come."""
+    listed = {endpoint.id: endpoint.name for endpoint in target.desired.endpoints}
+    pods = render_pods({**former, **listed}.items(), keys)
+    return replace(target, maps={**target.maps, MapName.PODS: pods})
 
 
 def births_map(placed: Placed) -> tuple[MapEntry, ...]:
@@ -102,7 +118,15 @@ def with_settings(target: Target, old: Desired) -> Target:
 def settings_of(desired: Desired) -> Desired:
     """Return a desired state without what changes at runtime."""
     placement = Placement(algorithm=balance_of(desired.placement.algorithm))
-    return msgspec.structs.replace(desired, version=0, endpoints=(), highest_id=0, placement=placement)
+    return msgspec.structs.replace(
+        desired, version=0, endpoints=(), highest_id=0, placement=placement, ends=()
+    )
+
+
+def tells_state(state: tuple[MapEntry, ...]) -> bool:
+    """Return whether a worker with this ``state.map`` tells the application of sessions, and so has ``pods.map``."""
+    started = started_with(state)
+    return started is not None and started.state_header is not None
 
 
 def started_with(state: tuple[MapEntry, ...]) -> Desired | None:

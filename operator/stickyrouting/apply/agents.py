@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 
 from stickyrouting.apply.asking import Asking
+from stickyrouting.model.desired import End
 from stickyrouting.model.objects import Pod
 from stickyrouting.model.observed import Key, ProxyView
 from stickyrouting.model.report import Report
@@ -28,6 +29,21 @@ RATE_SECONDS = 4.0
 UNASKED = "has not been asked yet"
 
 Wake = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a proxy shall report soon: the version in force, and what became of the sessions to end."""
+
+    version: int
+    ends: tuple[End, ...] = ()
+
+    def lacks(self, report: Report) -> bool:
+        """Whether a report is still to come that says so."""
+        answered = {(answer.session, answer.asked_ms) for answer in report.ends}
+        return report.version < self.version or any(
+            (e.session, e.asked_ms) not in answered for e in self.ends
+        )
 
 
 @dataclass(slots=True)
@@ -76,8 +92,8 @@ class Agents:
         entries = (self._entries.get(pod.metadata.uid) for pod in pods)
         return any(e is not None and e.silence == UNASKED and e.reading is not None for e in entries)
 
-    def refresh(self, key: Key, pods: Iterable[Pod], version: int, wake: Wake) -> None:
-        """From now on read these proxies of a StickyService, at once those that are silent or behind ``version``.
+    def refresh(self, key: Key, pods: Iterable[Pod], wanted: Wanted, wake: Wake) -> None:
+        """From now on read these proxies of a StickyService, at once those that are silent or behind.
 
         ``wake`` is called on news.
         """
@@ -86,7 +102,7 @@ class Agents:
         target = self._targets[key] = _Target(asked, wake, known.slot if known else -1)
         for pod in asked:
             entry = self._entries.setdefault(pod.metadata.uid, _Entry())
-            behind = entry.report is None or entry.report.version < version or bool(entry.silence)
+            behind = entry.report is None or bool(entry.silence) or wanted.lacks(entry.report)
             if behind and self._monotonic() - entry.asked >= BEHIND_SECONDS:
                 self._start(pod, entry, wake)
         self._read_due(key, target)

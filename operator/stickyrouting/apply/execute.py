@@ -15,6 +15,7 @@ from stickyrouting.model.plan import BindPod, Outcome, Plan
 from stickyrouting.model.spec import StickySpec
 from stickyrouting.planner.desired import without
 from stickyrouting.planner.endpoints import carries_id
+from stickyrouting.planner.rotation import slot_keys
 from stickyrouting.render.children import children
 from stickyrouting.render.configmap import address_book
 
@@ -43,17 +44,19 @@ async def execute(plan: Plan, spec: StickySpec, observed: Observed, ports: Ports
         foreign = await apply_children(owner, (state,), ports)
         in_force = observed.desired if foreign else desired
         # A slot that may not be written keeps nothing else from being made.
-        failure = "; ".join(filter(None, (failure, await _write_slot(observed, ports))))
+        failure = "; ".join(filter(None, (failure, await _write_slot(plan, observed, ports))))
         foreign += await apply_children(owner, tuple(others), ports)
     except Refused as error:
         return Outcome(failure=str(error), desired=in_force)
     return Outcome(failure=failure, desired=desired, foreign=foreign, unbound=tuple(objections))
 
 
-async def _write_slot(observed: Observed, ports: Ports) -> str:
+async def _write_slot(plan: Plan, observed: Observed, ports: Ports) -> str:
     """Return the API server's objection."""
+    if plan.rotation is None:
+        return ""
     try:
-        await ensure_slot(observed, ports)
+        await ensure_slot(observed, slot_keys(plan.rotation.before), ports)
     except Refused as error:
         return str(error)
     return ""

@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from stickyrouting.apply.ends import asked_of, standing_ends
 from stickyrouting.apply.ports import Ports
 from stickyrouting.apply.registry import Raw, identity_of
+from stickyrouting.apply.rotation import rotate_of, standing_keys, with_keys
 from stickyrouting.model import names
 from stickyrouting.model.desired import DESIRED_KEY, Desired, decode_desired
 from stickyrouting.model.errors import InvalidDesired
@@ -18,8 +20,9 @@ from stickyrouting.render.configmap import BOOK_KEY
 
 def observe(body: Raw, ports: Ports) -> Observed:
     """Return one StickyService and its surroundings as the caches and the agents' last reports show them."""
-    identity = identity_of(body)
+    identity, keys = identity_of(body), standing_keys(body)
     key, caches = identity.key, ports.caches
+    near = keys.epoch if keys else 0
     slices = tuple(caches.slices_of[key.namespace, identity.service])
     desired = _desired(ports, key)
     book = _book(ports, key)
@@ -33,7 +36,13 @@ def observe(body: Raw, ports: Ports) -> Observed:
         book=book,
         highest_id=_highest_id(ports, key.namespace, desired, book),
         replicas=_replicas(ports, key),
-        proxies=tuple(ports.agents.view(pod) for pod in _proxies(ports, key)),
+        proxies=tuple(
+            with_keys(ports.agents.view(pod), identity, near, ports) for pod in _proxies(ports, key)
+        ),
+        asked=asked_of(body),
+        ends=standing_ends(body),
+        keys=keys,
+        rotate=rotate_of(body),
     )
 
 

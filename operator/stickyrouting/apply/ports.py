@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from stickyrouting.apply.agents import Agents
 from stickyrouting.apply.authority import Authority
 from stickyrouting.apply.caches import Caches
+from stickyrouting.apply.cookie_keys import KeyIds
 from stickyrouting.apply.registry import Registry
 from stickyrouting.kube.client import Kube
 from stickyrouting.model.observed import Key
@@ -45,14 +46,15 @@ class Memory:
     """What this process knows beyond what can be observed; losing it costs a repeated write, never a decision.
 
     ``highest_ids`` holds the highest server id planned per namespace, ``applied`` for each child the digest of the
-    manifest and the fingerprint of the object that came of it, ``slots`` when a key slot was last looked at,
-    ``statuses`` when a status was last written (both in monotonic seconds).
+    manifest and the fingerprint of the object that came of it, ``looked`` when a key slot was last looked at,
+    ``statuses`` when a status was last written (both in monotonic seconds), ``key_ids`` what ids of keys stand for.
     """
 
     highest_ids: dict[str, int] = field(default_factory=dict)
     applied: dict[tuple[str, str, str], tuple[str, str]] = field(default_factory=dict)
     looked: dict[str, float] = field(default_factory=dict)
     written: dict[str, Written] = field(default_factory=dict)
+    key_ids: dict[str, KeyIds] = field(default_factory=dict)
     statuses: dict[Key, float] = field(default_factory=dict)
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from enum import Enum
 
+from stickyrouting.apply.agents import Wanted
+from stickyrouting.apply.ends import clear_asked, tell_ends
 from stickyrouting.apply.execute import execute
 from stickyrouting.apply.observe import observe
 from stickyrouting.apply.ports import Ports, Told
 from stickyrouting.apply.registry import Raw, identity_of
+from stickyrouting.apply.rotation import settle
 from stickyrouting.apply.status import previous_conditions, tell_transitions, write_status
 from stickyrouting.model.desired import Desired
 from stickyrouting.model.errors import InvalidSpec
@@ -16,6 +19,7 @@ from stickyrouting.model.spec import parse_spec
 from stickyrouting.planner import loop
 from stickyrouting.planner.conditions import is_current, live_proxies
 from stickyrouting.planner.counts import count
+from stickyrouting.planner.rotation import slot_keys
 from stickyrouting.planner.status import make_status
 
 
@@ -38,12 +42,14 @@ async def reconcile(key: Key, ports: Ports, wake: Callable[[], None]) -> Next:
     plan, outcome = await _act(body, observed, ports, now)
     desired = outcome.desired or observed.desired
     version = desired.version if desired else 0
-    ports.agents.refresh(key, (p.pod for p in live_proxies(observed)), version, wake)
+    ends = desired.ends if desired else ()
+    ports.agents.refresh(key, (p.pod for p in live_proxies(observed)), Wanted(version, ends), wake)
     _tell_counts(observed, desired, ports)
     await _tell(key, observed, (plan, outcome), ports)
-    if outcome.failure or outcome.foreign:
+    if not await clear_asked(key, desired, ports) or outcome.failure or outcome.foreign:
         return Next.RETRY
-    unfinished = outcome.unbound or _behind(observed, version) or _overtaken(observed, ports)
+    unfinished = outcome.unbound or ends or _rotates(plan) or _behind(observed, version)
+    unfinished = unfinished or _overtaken(observed, ports)
     return Next.SOON if unfinished else Next.IDLE
 
 
@@ -54,7 +60,8 @@ async def _act(body: Raw, observed: Observed, ports: Ports, now: int) -> tuple[P
         return loop.refuse(error), Outcome(desired=observed.desired)
     plan = loop.plan(spec, observed, now)
     _reserve(plan, observed, ports)
-    return plan, await execute(plan, spec, observed, ports)
+    outcome = await execute(plan, spec, observed, ports)
+    return await settle(plan, observed, ports), outcome
 
 
 def _reserve(plan: Plan, observed: Observed, ports: Ports) -> None:
@@ -83,6 +90,15 @@ async def _tell(key: Key, observed: Observed, done: tuple[Plan, Outcome], ports:
     status = make_status(observed, plan, outcome, before, ports.clock.epoch_ms())
     if await write_status(body, status, ports):
         await tell_transitions(observed.identity, before, status.conditions, ports)
+        await tell_ends(observed, status.ends, ports)
+
+
+def _rotates(plan: Plan) -> bool:
+    """True if this loop recorded a step of a rotation, which the next one acts on."""
+    if plan.rotation is None:
+        return False
+    before, after = slot_keys(plan.rotation.before), slot_keys(plan.rotation.after)
+    return (before.sign, before.accept) != (after.sign, after.accept)
 
 
 def _overtaken(observed: Observed, ports: Ports) -> bool:

@@ -7,6 +7,7 @@ one made anew under its name would not reach the proxies (seen on Kubernetes 1.3
 
 import base64
 import logging
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,21 +25,35 @@ RECHECK_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
-async def ensure_slot(observed: Observed, ports: Ports) -> None:
-    """Write a key slot if one is missing or its certificate ends; asked for once per object and when proxies need it.
+async def ensure_slot(observed: Observed, wanted: keys.SlotKeys, ports: Ports) -> None:
+    """Write a key slot if one is missing, its certificate ends, or the newest does not hold the ``wanted`` keys.
 
-    Raises what the API raises; nothing is deleted unless its successor is admitted and the other slot is there.
+    Asked for once per object and when proxies need it. Raises what the API raises; nothing is deleted unless its
+    successor is admitted and the other slot is there.
     """
     owner, now = observed.identity, ports.clock.monotonic()
     memory = ports.memory
     looked = memory.looked.get(owner.uid)
-    demand = judge_slots(live_proxies(observed), memory.written.get(owner.uid), _now_s(ports))
+    moment = _now_s(ports)
+    demand = judge_slots(live_proxies(observed), memory.written.get(owner.uid), moment, wanted)
     if looked is not None and (now - looked < RECHECK_SECONDS or demand.need is Need.NOTHING):
         return
     slot = await _wanting(demand, owner, ports)
     if slot is not None:
-        await _write(slot, demand, owner, ports)
+        await _write(_Writing(slot, demand, wanted, moment), owner, ports)
     memory.looked[owner.uid] = now
+
+
+class _Writing(NamedTuple):
+    """A slot to write. Its generation is of the ``moment`` (epoch seconds) at which it was decided.
+
+    So what an operator decided long ago, and writes when it wakes up, is no newer than what others wrote meanwhile.
+    """
+
+    slot: str
+    demand: Demand
+    wanted: keys.SlotKeys
+    moment: int
 
 
 async def _wanting(demand: Demand, owner: Identity, ports: Ports) -> str | None:
@@ -61,17 +76,17 @@ async def _exists(owner: Identity, slot: str, ports: Ports, content: dict[str, b
     return False
 
 
-async def _write(slot: str, demand: Demand, owner: Identity, ports: Ports) -> None:
-    now_s = _now_s(ports)
+async def _write(writing: _Writing, owner: Identity, ports: Ports) -> None:
+    slot, demand, wanted, now_s = writing
     generation = keys.next_generation(slot, demand.newest, now_s)
-    content = _content(generation, owner, ports)
+    content = _content(generation, wanted, owner, ports)
     if await _exists(owner, slot, ports, content):
         await _delete(owner, slot, ports)
     try:
         await ports.kube.create(_manifest(owner, slot, content))
     except Changed:
         return
-    written = Written(generation, now_s + keys.LEAF_SECONDS, now_s)
+    written = Written(generation, now_s + keys.LEAF_SECONDS, now_s, wanted)
     ports.memory.written[owner.uid] = written
     log.info("%s: key slot %s written, generation=%d: %s", owner.key, slot, generation, demand.reason)
 
@@ -83,12 +98,12 @@ async def _delete(owner: Identity, slot: str, ports: Ports) -> None:
         return
 
 
-def _content(generation: int, owner: Identity, ports: Ports) -> dict[str, bytes]:
+def _content(generation: int, wanted: keys.SlotKeys, owner: Identity, ports: Ports) -> dict[str, bytes]:
     identity = names.proxy_identity(owner.key.namespace, owner.key.name)
     leaf = ports.authority.issue(identity, ports.clock.moment())
     return {
         keys.GENERATION_FILE: str(generation).encode(),
-        keys.KEYS_FILE: msgspec.json.encode(derive_keys(ports.authority, owner)),
+        keys.KEYS_FILE: msgspec.json.encode(derive_keys(ports.authority, owner, wanted)),
         keys.CERTIFICATE_FILE: leaf.certificate,
         keys.PRIVATE_KEY_FILE: leaf.private_key,
         keys.AUTHORITY_FILE: ports.authority.pem,

@@ -68,21 +68,28 @@ async def tell_transitions(
 
 
 async def _post(owner: Identity, condition: Condition, moment: dt.datetime, ports: Ports) -> None:
+    kind = EventType.NORMAL if condition.status == "True" else EventType.WARNING
+    await post(owner, (kind, condition.reason, f"{condition.type}: {condition.message}"), moment, ports)
+
+
+async def post(owner: Identity, told: tuple[EventType, str, str], moment: dt.datetime, ports: Ports) -> None:
+    """Post an event: its type, its reason, its note; what can't be posted is logged and forgotten."""
+    kind, reason, note = told
     event = Event(
         regarding={
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
             "metadata": {"namespace": owner.key.namespace, "name": owner.key.name, "uid": owner.uid},
         },
-        type=EventType.NORMAL if condition.status == "True" else EventType.WARNING,
-        reason=condition.reason,
-        note=f"{condition.type}: {condition.message}"[:1024],
+        type=kind,
+        reason=reason,
+        note=note[:1024],
         action="Reconcile",
         instance=names.MANAGED_BY,
     )
     try:
         await ports.kube.create_event(event, moment)
     except NotFound:
-        log.debug("%s is going: event %s was not posted", owner.key, condition.reason)
+        log.debug("%s is going: event %s was not posted", owner.key, reason)
     except StickyError as error:
-        log.warning("event %s of %s was not posted: %s", condition.reason, owner.key, error)
+        log.warning("event %s of %s was not posted: %s", reason, owner.key, error)

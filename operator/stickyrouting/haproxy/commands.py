@@ -33,6 +33,7 @@ from stickyrouting.haproxy.table_commands import (
     ShowTable,
     ShowTableKey,
     ShowTableUsed,
+    ShowTallies,
     TableEntry,
     TableUse,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "ShowTable",
     "ShowTableKey",
     "ShowTableUsed",
+    "ShowTallies",
     "StatLine",
     "TableEntry",
     "TableUse",

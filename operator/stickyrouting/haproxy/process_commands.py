@@ -191,13 +191,17 @@ def _servers(columns: list[str], lines: list[str]) -> Iterator[ServerLine]:
 
 @dataclass(frozen=True, slots=True)
 class StatLine:
-    """One line of the statistics; ``server`` is FRONTEND, BACKEND or a server's name."""
+    """One line of the statistics; ``server`` is FRONTEND, BACKEND or a server's name.
+
+    ``unserved`` are the requests for which no connection could be made in the end.
+    """
 
     proxy: str
     server: str
     scur: int
     qcur: int
     status: str
+    unserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,12 @@ class ShowStat:
         rows = csv.DictReader(answer[2:].splitlines())
         return tuple(
             StatLine(
-                row["pxname"], row["svname"], int(row["scur"] or 0), int(row["qcur"] or 0), row["status"]
+                row["pxname"],
+                row["svname"],
+                int(row["scur"] or 0),
+                int(row["qcur"] or 0),
+                row["status"],
+                int(row.get("econ") or 0),
             )
             for row in rows
             if row["pxname"]

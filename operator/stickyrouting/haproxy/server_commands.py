@@ -6,7 +6,8 @@ from enum import StrEnum
 from stickyrouting.haproxy.command import expect
 from stickyrouting.haproxy.errors import CommandRefused
 from stickyrouting.model.desired import HealthCheck
-from stickyrouting.render.haproxy_backend import check_options, host_port
+from stickyrouting.render.haproxy_backend import host_port
+from stickyrouting.render.haproxy_lost import check_options
 from stickyrouting.render.haproxy_names import APP, server_name
 
 

@@ -114,6 +114,26 @@ class ShowInFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowTallies:
+    """List what rules have counted in this worker: gpc0 of each entry of a short table."""
+
+    table: str
+
+    @property
+    def text(self) -> str:
+        """The literal command."""
+        return f"show table {self.table}"
+
+    def parse(self, answer: str) -> dict[str, int]:
+        """Return the counts by their keys."""
+        found = [dict(_FIELD.findall(line)) for line in _lines(self.text, answer)]
+        try:
+            return {fields["key"]: int(fields["gpc0"]) for fields in found}
+        except (KeyError, ValueError):
+            raise AnswerUnreadable(f"a count is written in an unknown form: {answer[:200]}") from None
+
+
+@dataclass(frozen=True, slots=True)
 class ShowTableUsed:
     """Tell room and entries of all tables, without scanning any."""
 
@@ -131,10 +151,14 @@ class ShowTableUsed:
 
 
 def _entries(command: str, answer: str) -> tuple[TableEntry, ...]:
+    return tuple(_entry(line) for line in _lines(command, answer))
+
+
+def _lines(command: str, answer: str) -> list[str]:
     lines = [line for line in answer.splitlines() if line.strip() and not line.startswith("#")]
     if any(not line.startswith("0x") for line in lines):
         raise CommandRefused(command, answer)
-    return tuple(_entry(line) for line in lines)
+    return lines
 
 
 def _entry(line: str) -> TableEntry:

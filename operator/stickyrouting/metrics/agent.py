@@ -8,6 +8,7 @@ ENDPOINTS = "sticky_agent_endpoints"
 SESSIONS = "sticky_agent_sessions"
 PROVISIONAL = "sticky_agent_provisional_sessions"
 CHANGES = "sticky_agent_session_changes_total"
+ENDS = "sticky_agent_session_ends_total"
 DISPUTED = "sticky_agent_counts_disputed"
 REFILLED = "sticky_agent_haproxy_refilled"
 READY = "sticky_agent_haproxy_ready"
@@ -18,6 +19,9 @@ SLOTS = "sticky_agent_birth_slots"
 FULL = "sticky_agent_full"
 WAITING = "sticky_agent_waiting_births"
 REFUSED = "sticky_agent_refused_births_total"
+FAILED_OVER = "sticky_agent_failed_over_sessions_total"
+REJECTED = "sticky_agent_rejected_requests_total"
+INVALID_COOKIES = "sticky_agent_invalid_cookies_total"
 RELOADS = "sticky_agent_reloads_total"
 REFILLS = "sticky_agent_refills_total"
 FAILURES = "sticky_agent_reconcile_failures_total"
@@ -40,6 +44,12 @@ AGENT: tuple[Metric, ...] = (
         PROVISIONAL, Kind.GAUGE, "Births of the last minute whose client has not come back with its cookie."
     ),
     Metric(CHANGES, Kind.COUNTER, "Changes of sessions on this proxy, by kind.", ("change",)),
+    Metric(
+        ENDS,
+        Kind.COUNTER,
+        "Sessions that ended, by reason, each counted by one proxy.",
+        ("reason",),
+    ),
     Metric(DISPUTED, Kind.GAUGE, "1 if the counts of this agent are disputed and used for nothing."),
     Metric(REFILLED, Kind.GAUGE, "1 if HAProxy's session table is complete."),
     Metric(READY, Kind.GAUGE, "1 if the proxy is ready for traffic."),
@@ -52,6 +62,19 @@ AGENT: tuple[Metric, ...] = (
     Metric(FULL, Kind.GAUGE, "1 while every pod has as many sessions as it may have."),
     Metric(WAITING, Kind.GAUGE, "Births that wait for a place."),
     Metric(REFUSED, Kind.COUNTER, "Births refused at once because as many as may wait were waiting."),
+    Metric(
+        FAILED_OVER,
+        Kind.COUNTER,
+        "Sessions that a request bound to another pod: theirs was gone, or could not be reached.",
+        ("cause",),
+    ),
+    Metric(
+        REJECTED,
+        Kind.COUNTER,
+        "Requests that no pod was given: theirs was gone (spec.session.onLost), or none could be reached (503).",
+        ("cause",),
+    ),
+    Metric(INVALID_COOKIES, Kind.COUNTER, "Cookies that were worth nothing, by what was wrong.", ("reason",)),
     Metric(RELOADS, Kind.COUNTER, "Reloads of HAProxy, by reason.", ("reason",)),
     Metric(REFILLS, Kind.COUNTER, "Times that HAProxy asked for the session table and was taught it."),
     Metric(FAILURES, Kind.COUNTER, "Runs of the agent's loop that failed and were repeated."),

@@ -3,7 +3,7 @@
 It holds facts, never HAProxy text, so that a newer operator does not change the file under older proxies.
 """
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
@@ -57,6 +57,86 @@ class Placement(_Wire, frozen=True):
     on_full: OnFull = OnFull.QUEUE
 
 
+class Secure(StrEnum):
+    """When the cookie has the attribute Secure; ``AUTO``: if the client's connection is TLS."""
+
+    AUTO = "Auto"
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
+class SameSite(StrEnum):
+    """Which requests of other sites carry the cookie (RFC 6265bis, "The SameSite Attribute")."""
+
+    LAX = "Lax"
+    STRICT = "Strict"
+    NONE = "None"
+
+
+class Partitioned(StrEnum):
+    """Whether a browser keeps one cookie per embedding site (CHIPS)."""
+
+    DISABLED = "Disabled"
+    ENABLED = "Enabled"
+
+
+class CookieLifetime(StrEnum):
+    """Until when a browser keeps the cookie: until it closes, or with a Max-Age of the idle time that slides."""
+
+    SESSION = "Session"
+    PERMANENT = "Permanent"
+
+
+class Cookie(_Wire, frozen=True):
+    """The attributes of the session cookie; without a ``domain`` it belongs to the request's host alone."""
+
+    path: str = "/"
+    domain: str | None = None
+    secure: Secure = Secure.AUTO
+    same_site: SameSite = SameSite.LAX
+    partitioned: Partitioned = Partitioned.DISABLED
+    lifetime: CookieLifetime = CookieLifetime.SESSION
+
+
+class OnLost(StrEnum):
+    """What the next request of a session meets whose pod is lost: another pod, or a refusal."""
+
+    REBIND = "Rebind"
+    REJECT = "Reject"
+
+
+class RejectStatus(IntEnum):
+    """The status of that refusal (RFC 9110, section 15)."""
+
+    NOT_FOUND = 404
+    CONFLICT = 409
+    GONE = 410
+    UNAVAILABLE = 503
+
+
+class RejectCookie(StrEnum):
+    """What becomes of a refused client's cookie: removed, to start afresh, or kept, to stay refused."""
+
+    REMOVE = "Remove"
+    KEEP = "Keep"
+
+
+class Retry(StrEnum):
+    """Which requests are sent again after a failure: those of which nothing was sent, or idempotent ones as well."""
+
+    SAFE = "Safe"
+    IDEMPOTENT = "Idempotent"
+
+
+class Lost(_Wire, frozen=True):
+    """What happens to a session whose pod is lost."""
+
+    action: OnLost = OnLost.REBIND
+    status: RejectStatus = RejectStatus.GONE
+    cookie: RejectCookie = RejectCookie.REMOVE
+    retry: Retry = Retry.SAFE
+
+
 DEFAULT_WEIGHT = 100
 
 
@@ -95,12 +175,26 @@ class HealthCheck(_Wire, frozen=True):
     rise: int = 1
 
 
+class End(_Wire, frozen=True):
+    """A session to end, by its name; ``asked_ms`` (epoch) is when the operator took the request up.
+
+    Agents act on it for ``END_SECONDS``: what an old copy of a desired state still asks for is too late.
+    """
+
+    session: str
+    asked_ms: int
+
+
+END_SECONDS = 60
+
+
 class Desired(_Wire, frozen=True):
     """The whole desired state of the proxies of one StickyService.
 
     ``version`` grows with every change: max(epoch milliseconds, last version + 1). ``fallback`` is the Service's own
     address, for requests without a live binding when no endpoint of the list can serve. ``highest_id`` is the highest
-    server id that ever stood in the list: an operator that starts anew goes on above it.
+    server id that ever stood in the list: an operator that starts anew goes on above it. ``state_header`` is the header
+    that tells the application of its sessions; without one it is told nothing.
     """
 
     version: int
@@ -116,6 +210,21 @@ class Desired(_Wire, frozen=True):
     endpoints: tuple[Endpoint, ...] = ()
     highest_id: int = 0
     placement: Placement = Placement()
+    cookie: Cookie = Cookie()
+    lost: Lost = Lost()
+    state_header: str | None = None
+    ends: tuple[End, ...] = ()
+
+
+def secure_of(desired: Desired) -> Secure:
+    """Return when the cookie is Secure: always, whatever ``Auto`` says, if browsers drop it otherwise.
+
+    Source: RFC 6265bis section 5.7 (SameSite=None, the prefixes), CHIPS (Partitioned).
+    """
+    cookie = desired.cookie
+    asks = desired.cookie_name.lower().startswith(("__host-", "__secure-", "__http-"))
+    embedded = cookie.same_site is SameSite.NONE or cookie.partitioned is Partitioned.ENABLED
+    return Secure.ALWAYS if cookie.secure is Secure.AUTO and (asks or embedded) else cookie.secure
 
 
 def encode_desired(desired: Desired) -> bytes:

@@ -20,12 +20,25 @@ class KeySet(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     The hint key does not rotate with the signing keys: a hint must stay the same for a server's whole life.
     ``former_hint_keys`` are known from an older slot: hints made with them are understood, and made no more.
+    ``exclusive``: no other signing key is accepted, whatever the other slot holds.
     """
 
     current: str
     keys: dict[str, str]
     hint_key: str
     former_hint_keys: tuple[str, ...] = ()
+    exclusive: bool = False
+
+
+class SlotKeys(msgspec.Struct, frozen=True):
+    """What a slot says of the signing keys, as epochs: the one that signs, all that are accepted (ascending).
+
+    ``exclusive``: those of the other slot are not accepted any more.
+    """
+
+    sign: int = 0
+    accept: tuple[int, ...] = (0,)
+    exclusive: bool = False
 
 
 def slot_of(generation: int) -> str:

@@ -5,6 +5,7 @@ import msgspec
 from stickyrouting.model.desired import Desired
 from stickyrouting.model.objects import EndpointSlice, Pod, Service
 from stickyrouting.model.report import Report
+from stickyrouting.model.status import EndStatus, KeyStatus
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
@@ -31,6 +32,18 @@ EXPIRED = "shows a certificate that has expired; a new one is being written"
 """The silence of a proxy whose certificate is too old to be believed."""
 
 
+class KeysSeen(msgspec.Struct, frozen=True):
+    """The keys in force on a proxy, as epochs: the one that signs (None: a key that is none of ours), those accepted.
+
+    ``foreign`` accepted keys are none of ours. ``clock`` is the proxy's time in epoch seconds when it told this.
+    """
+
+    signing: int | None
+    accepted: frozenset[int]
+    foreign: int = 0
+    clock: int = 0
+
+
 class ProxyView(msgspec.Struct, frozen=True):
     """One proxy pod, with what its agent reported last; ``silence`` says why there is nothing newer.
 
@@ -43,6 +56,7 @@ class ProxyView(msgspec.Struct, frozen=True):
     silence: str = ""
     age: float = 0.0
     rate: float = 0.0
+    keys: KeysSeen | None = None
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -50,7 +64,9 @@ class Observed(msgspec.Struct, frozen=True):
 
     ``pods`` are by UID. ``desired`` is the last desired state that was written, ``book`` the recorded server ids of
     addresses without a pod, ``highest_id`` the highest server id seen in the namespace. ``replicas`` is what the
-    proxy Deployment asks for now, if it exists.
+    proxy Deployment asks for now, if it exists. ``asked`` is the annotation that names sessions to end, ``ends`` what
+    status says of such ends now. ``keys`` is the record of the signing key in status, ``rotate`` the annotation that
+    asks for another key.
     """
 
     identity: Identity
@@ -63,3 +79,7 @@ class Observed(msgspec.Struct, frozen=True):
     highest_id: int = 0
     replicas: int | None = None
     proxies: tuple[ProxyView, ...] = ()
+    asked: str = ""
+    ends: tuple[EndStatus, ...] = ()
+    keys: KeyStatus | None = None
+    rotate: str = ""

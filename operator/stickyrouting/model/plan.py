@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from stickyrouting.model.desired import Desired, Endpoint
+from stickyrouting.model.status import EndStatus, KeyStatus
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -45,6 +46,9 @@ class Reason(StrEnum):
     STALE = "Stale"
     DISPUTED = "Disputed"
     DISAGREE = "Disagree"
+    KEYS_CURRENT = "KeysCurrent"
+    ROTATING = "Rotating"
+    ROTATION_BLOCKED = "RotationBlocked"
 
 
 def yes(reason: Reason, message: str) -> Verdict:
@@ -84,10 +88,19 @@ class Target(msgspec.Struct, frozen=True):
     ip_family_policy: str | None
 
 
+class Rotation(msgspec.Struct, frozen=True):
+    """Which key signs: ``before`` is what the slots shall say now, ``after`` what is recorded before they say more."""
+
+    before: KeyStatus
+    after: KeyStatus
+    verdict: Verdict
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The verdicts, then the steps: bind pods, record addresses, apply children, the desired state last.
 
     ``target`` and ``desired`` are None when nothing may be written: the last good configuration stays in force.
+    ``ends`` is what status says of sessions to end, None if it is to say what it says now; so is ``rotation`` of keys.
     """
 
     accepted: Verdict
@@ -97,6 +110,8 @@ class Plan(msgspec.Struct, frozen=True):
     record: RecordAddresses | None = None
     endpoints: tuple[Endpoint, ...] = ()
     desired: Desired | None = None
+    ends: tuple[EndStatus, ...] | None = None
+    rotation: Rotation | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):

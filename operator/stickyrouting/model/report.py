@@ -52,10 +52,33 @@ class MapReport(msgspec.Struct, frozen=True, rename="camel"):
     counts: tuple[EndpointCount, ...] = ()
 
 
+class EndAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of one session that was to be ended (``session`` is its name): ended here, or not known here.
+
+    ``asked_ms`` is that of the request which is answered.
+    """
+
+    session: str
+    asked_ms: int
+    ended: bool
+
+
+class KeyReport(msgspec.Struct, frozen=True, rename="camel"):
+    """The ids of the keys in force in every worker: which one signs, which are accepted; never a key itself.
+
+    ``clock`` is the proxy's own time in epoch seconds.
+    """
+
+    signing: str
+    accepted: tuple[str, ...]
+    clock: int
+
+
 class Report(msgspec.Struct, frozen=True, rename="camel"):
     """One proxy's state: the version in force in every worker, and the generation of the key slot in use.
 
-    ``certificate_expires`` is in epoch seconds, 0 if the agent has no certificate.
+    ``certificate_expires`` is in epoch seconds, 0 if the agent has no certificate. ``keys`` is None before any are in
+    force, and from agents of older versions.
     """
 
     proxy: str
@@ -65,6 +88,8 @@ class Report(msgspec.Struct, frozen=True, rename="camel"):
     haproxy: HaproxyReport
     certificate_expires: int = 0
     map: MapReport = MapReport()
+    ends: tuple[EndAnswer, ...] = ()
+    keys: KeyReport | None = None
 
 
 def encode_report(report: Report) -> bytes:

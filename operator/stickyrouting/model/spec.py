@@ -1,7 +1,6 @@
 """What a user asks for: the spec of a StickyService, parsed once.
 
-What the schema leaves out (number of proxies, resources, how long sessions live) is decided by the constants
-below and never written back.
+What the schema leaves out (number of proxies, resources) is decided by the constants below and never written back.
 """
 
 from collections.abc import Mapping
@@ -22,11 +21,9 @@ from stickyrouting.model.spec_fields import (
 from stickyrouting.model.spec_rules import first_fault
 
 __all__ = [
-    "ABSOLUTE_SECONDS",
     "AGENT_RESOURCES",
     "DEFAULT_REPLICAS",
     "HAPROXY_RESOURCES",
-    "IDLE_SECONDS",
     "PodPlacement",
     "PodTemplate",
     "Proxy",
@@ -37,8 +34,6 @@ __all__ = [
     "to_manifest",
 ]
 
-IDLE_SECONDS: Final = 1_800
-ABSOLUTE_SECONDS: Final = 43_200
 DEFAULT_REPLICAS: Final = 2
 # The limits hold a million sessions: 300 bytes each in HAProxy, twice during a reload, beside the buffers of all its
 # connections; 350 MiB in the agent, and what it needs to teach them to another proxy.

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from stickyrouting.model.desired import Algorithm, OnFull
+from stickyrouting.model.desired import (
+    Algorithm,
+    CookieLifetime,
+    OnFull,
+    OnLost,
+    Partitioned,
+    RejectCookie,
+    RejectStatus,
+    Retry,
+    SameSite,
+    Secure,
+)
 from stickyrouting.model.duration import Duration, parse_duration
 from stickyrouting.model.quantity import QUANTITY_PATTERN
 
@@ -87,6 +98,13 @@ class Cookie(_Spec, frozen=True):
     """The session cookie; without a name it is ``names.cookie_name``."""
 
     name: Annotated[str, Meta(max_length=64)] | None = None
+    path: Annotated[str, Meta(max_length=1024)] = "/"
+    domain: Annotated[str, Meta(max_length=253)] | None = None
+    secure: Secure = Secure.AUTO
+    same_site: SameSite = SameSite.LAX
+    partitioned: Partitioned = Partitioned.DISABLED
+    lifetime_type: CookieLifetime = CookieLifetime.SESSION
+    key_rotation: Duration = parse_duration("720h")
 
 
 class Affinity(_Spec, frozen=True):
@@ -97,10 +115,17 @@ class Affinity(_Spec, frozen=True):
 
 
 class Session(_Spec, frozen=True):
-    """How sessions live; without ``max_per_pod`` no pod is ever full."""
+    """How sessions live; without ``max_per_pod`` none is ever full, without ``state_header`` none is told anything."""
 
+    idle_timeout: Duration = parse_duration("30m")
+    absolute_timeout: Duration = parse_duration("12h")
     max_per_pod: Annotated[int, Meta(le=1_000_000)] | None = None
     on_full: OnFull = OnFull.QUEUE
+    on_lost: OnLost = OnLost.REBIND
+    reject_status: RejectStatus = RejectStatus.GONE
+    reject_cookie: RejectCookie = RejectCookie.REMOVE
+    retry: Retry = Retry.SAFE
+    state_header: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class SessionPlacement(_Spec, frozen=True):

@@ -7,7 +7,7 @@ them.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from stickyrouting.model.desired import OnFull
 from stickyrouting.model.duration import Duration
@@ -22,6 +22,8 @@ from stickyrouting.model.spec_fields import (
     TolerationOperator,
     Unsatisfiable,
 )
+from stickyrouting.model.spec_rule import Check, Rule, matches
+from stickyrouting.model.spec_session_rules import SESSION_RULES
 
 DURATION_MESSAGE: Final = "write a duration above 0s and up to 24h, such as 500ms, 30s or 1h30m"
 ANNOTATION_KEY_MESSAGE: Final = "write annotation keys as Kubernetes takes them, like example.com/name"
@@ -32,39 +34,24 @@ _QUALIFIED: Final = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_
 _LABEL_VALUE: Final = r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
 _DNS_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
-Check = Callable[[str, StickySpec], bool]
-
-
-class Rule(NamedTuple):
-    """One law of the spec: where it is broken, what to do about it, and whether name and spec keep it."""
-
-    field_path: str
-    message: str
-    kept: Check
-
 
 def first_fault(name: str, spec: StickySpec) -> Rule | None:
     """Return the first rule that a StickyService of this name breaks, or None."""
     return next((rule for rule in RULES if not rule.kept(name, spec)), None)
 
 
-def _matches(pattern: str, text: str | None) -> bool:
-    """True if a text is of that form, or not given at all."""
-    return text is None or re.fullmatch(pattern, text) is not None
-
-
 def _port_kept(port: int | str | None) -> bool:
     if isinstance(port, int):
         return 1 <= port <= 65535
-    return port is None or (_matches(_DNS_LABEL, port) and re.search("[a-z]", port) is not None)
+    return port is None or (matches(_DNS_LABEL, port) and re.search("[a-z]", port) is not None)
 
 
 def _keys_kept(values: Mapping[str, str]) -> bool:
-    return all(_matches(_QUALIFIED, key) for key in values)
+    return all(matches(_QUALIFIED, key) for key in values)
 
 
 def _labels_kept(labels: Mapping[str, str]) -> bool:
-    return _keys_kept(labels) and all(_matches(_LABEL_VALUE, value) for value in labels.values())
+    return _keys_kept(labels) and all(matches(_LABEL_VALUE, value) for value in labels.values())
 
 
 def _foreign(keys: Iterable[str]) -> bool:
@@ -115,7 +102,7 @@ _IDENTITY_RULES: Final = (
         "metadata.name",
         "use at most 52 characters, only lower case letters, digits and '-', with a letter first and no '-'"
         " last: NAME-sticky becomes the name of the proxies' Service",
-        lambda name, _: len(name) <= MAX_NAME and _matches(r"[a-z]([-a-z0-9]*[a-z0-9])?", name),
+        lambda name, _: len(name) <= MAX_NAME and matches(r"[a-z]([-a-z0-9]*[a-z0-9])?", name),
     ),
     Rule(
         "spec.service.name",
@@ -124,28 +111,17 @@ _IDENTITY_RULES: Final = (
     ),
 )
 
-_SESSION_RULES: Final = (
+_SERVICE_RULES: Final = (
     Rule(
         "spec.service.name",
         "write the name of a Service in this namespace: lower case letters, digits and '-', without"
         " namespace or domain",
-        lambda _, s: _matches(_DNS_LABEL, s.service.name),
+        lambda _, s: matches(_DNS_LABEL, s.service.name),
     ),
     Rule(
         "spec.service.port",
         "write a port number from 1 to 65535 (without quotes) or the name of one of the Service's ports",
         lambda _, s: _port_kept(s.service.port),
-    ),
-    Rule(
-        "spec.affinity.cookie.name",
-        "use letters, digits and ! & * + - . ^ _ ` | ~ only",
-        lambda _, s: _matches(r"[A-Za-z0-9!&*+.^_`|~-]+", s.affinity.cookie.name),
-    ),
-    Rule(
-        "spec.affinity.cookie.name",
-        "choose a name without the prefix __Host- or __Secure-: browsers drop such cookies unless they carry"
-        " attributes that can't be set yet",
-        lambda _, s: not re.match("__(host|secure)-", s.affinity.cookie.name or "", re.IGNORECASE),
     ),
 )
 
@@ -176,7 +152,7 @@ _PROXY_RULES: Final = (
     Rule(
         "spec.proxy.image",
         "write an image reference without spaces, or leave the field out for the operator's own image",
-        lambda _, s: _matches(r"\S+", s.proxy.image),
+        lambda _, s: matches(r"\S+", s.proxy.image),
     ),
     Rule(
         "spec.proxy.resources.requests",
@@ -245,7 +221,7 @@ _TEMPLATE_RULES: Final = (
     Rule(
         "spec.proxy.template.spec.priorityClassName",
         "write the name of a PriorityClass, such as system-cluster-critical",
-        lambda _, s: _matches(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", s.proxy.template.spec.priority_class_name),
+        lambda _, s: matches(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", s.proxy.template.spec.priority_class_name),
     ),
 )
 
@@ -269,7 +245,7 @@ _TRAFFIC_RULES: Final = (
     Rule(
         "spec.proxy.healthCheck.path",
         "use characters of a URL path and query only; write others as %XX",
-        lambda _, s: _matches(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", s.proxy.health_check.path),
+        lambda _, s: matches(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", s.proxy.health_check.path),
     ),
     Rule(
         "spec.proxy.healthCheck.interval",
@@ -280,7 +256,8 @@ _TRAFFIC_RULES: Final = (
 
 RULES: Final = (
     *_IDENTITY_RULES,
-    *_SESSION_RULES,
+    *_SERVICE_RULES,
+    *SESSION_RULES,
     *_PLACEMENT_RULES,
     *_PROXY_RULES,
     *_TEMPLATE_RULES,

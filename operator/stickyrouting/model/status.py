@@ -1,5 +1,7 @@
 """The status of a StickyService, as it is written."""
 
+from enum import StrEnum
+
 import msgspec
 
 
@@ -22,6 +24,61 @@ class EndpointStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     state: str
     sessions: int | None = None
     connections: int | None = None
+
+
+class EndState(StrEnum):
+    """How far the end of a session is that was asked for.
+
+    ``Pending``: the proxies are asked. ``Ended``: on all of them; ``Unknown``: none of them knows such a session.
+    ``Unanswered``: not all of them answered in time, and none of them ended it. ``Invalid``: not asked for at all.
+    """
+
+    PENDING = "Pending"
+    ENDED = "Ended"
+    UNKNOWN = "Unknown"
+    UNANSWERED = "Unanswered"
+    INVALID = "Invalid"
+
+
+class EndStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A session that was to be ended, by its name (``Invalid``: the text that stood in its place)."""
+
+    session: str
+    state: EndState
+    asked_at: str
+    message: str = ""
+
+
+class KeyPhase(StrEnum):
+    """How far the rotation of the signing key is.
+
+    ``Preparing``: the proxies get the next key, which does not sign yet. ``Switching``: every proxy accepts it, some
+    still sign with the former one. ``Retiring``: all sign with it, cookies of former keys may live. ``Settled``: no
+    other key is accepted.
+    """
+
+    PREPARING = "Preparing"
+    SWITCHING = "Switching"
+    RETIRING = "Retiring"
+    SETTLED = "Settled"
+
+
+class KeyStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Which key signs: the record of what is in force, from which any operator goes on.
+
+    ``id`` ends each cookie that the key of ``epoch`` signed; ``began`` is when that epoch began, ``signed_since`` since
+    when every proxy signs with its key. ``next`` and ``former`` are the epochs of keys accepted besides.
+    ``last_request`` is the annotation that was acted on last.
+    """
+
+    epoch: int
+    phase: KeyPhase
+    began: str
+    id: str = ""
+    next: int | None = None
+    former: tuple[int, ...] = ()
+    signed_since: str | None = None
+    last_request: str = ""
 
 
 class ProxyCounts(msgspec.Struct, frozen=True, rename="camel"):
@@ -47,7 +104,10 @@ class Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     proxies: ProxyCounts
     sessions: int | None = None
     imbalance: str | None = None
+    ends: tuple[EndStatus, ...] = ()
+    keys: KeyStatus | None = None
 
 
 MAX_ENDPOINTS = 50
+MAX_ENDS = 100
 MAX_MESSAGE = 4096

@@ -41,13 +41,16 @@ def to_conditions(
 def transitions(before: tuple[Condition, ...], after: tuple[Condition, ...]) -> tuple[Condition, ...]:
     """Return the conditions worth an event: became true, became false, or is false for another reason.
 
-    What is merely on its way (a StickyService just made, proxies that start) is none until it is there.
+    What is merely on its way (a StickyService just made, proxies that start) is none until it is there; of a rotation
+    of keys its end is told, and what blocks it.
     """
     known = {condition.type: condition for condition in before}
     return tuple(c for c in after if _is_transition(known.get(c.type), c))
 
 
 def _is_transition(old: Condition | None, new: Condition) -> bool:
+    if new.reason == Reason.ROTATING or (old is None and new.reason == Reason.KEYS_CURRENT):
+        return False
     if (old is None or old.status == "False") and new.status == "False" and new.reason in _ON_ITS_WAY:
         return False
     return old is None or old.status != new.status or (new.status == "False" and old.reason != new.reason)

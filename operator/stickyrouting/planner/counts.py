@@ -63,7 +63,7 @@ def count(observed: Observed) -> Counts:
 
     A pod whose HAProxy never served is no proxy yet: nothing was born or is open there.
     """
-    running = tuple(view for view in live_proxies(observed) if _has_served(view))
+    running = tuple(view for view in live_proxies(observed) if has_served(view))
     heard = tuple(_heard(running))
     oldest = max((h.age for h in heard), default=None) if len(heard) == len(running) else None
     objection = _missing(running) or _disputed(heard) or _differing(heard, observed)
@@ -73,7 +73,8 @@ def count(observed: Observed) -> Counts:
     return Counts(yes(Reason.COUNTED, message), _merged(heard), oldest)
 
 
-def _has_served(view: ProxyView) -> bool:
+def has_served(view: ProxyView) -> bool:
+    """True if a proxy may know of sessions: a pod whose HAProxy never served does not."""
     if view.report is None:
         return view.pod.ready and not view.pod.pending
     return view.report.map.served
@@ -116,7 +117,10 @@ def is_news(before: Report | None, after: Report | None) -> bool:
 
 def _state(report: Report) -> Report:
     """Return a report without its numbers."""
-    return msgspec.structs.replace(report, map=MapReport(disputed="yes" if report.map.disputed else ""))
+    keys = report.keys and msgspec.structs.replace(report.keys, clock=0)
+    return msgspec.structs.replace(
+        report, map=MapReport(disputed="yes" if report.map.disputed else ""), keys=keys
+    )
 
 
 def _heard(views: Sequence[ProxyView]) -> Iterator[_Heard]:
@@ -135,7 +139,7 @@ def _missing(running: Sequence[ProxyView]) -> Verdict | None:
     return no(
         Reason.STALE,
         f"sessions are not counted: no report younger than {STALE_SECONDS:.0f} s from"
-        f" {_some([v.pod.metadata.name for v in stale])}{why}",
+        f" {some([v.pod.metadata.name for v in stale])}{why}",
     )
 
 
@@ -146,7 +150,7 @@ def _disputed(heard: Sequence[_Heard]) -> Verdict | None:
     first = disputing[0]
     return no(
         Reason.DISPUTED,
-        f"sessions are not counted: {_some([h.name for h in disputing])} can't vouch for the counts;"
+        f"sessions are not counted: {some([h.name for h in disputing])} can't vouch for the counts;"
         f" {first.name}: {first.report.map.disputed}",
     )
 
@@ -206,7 +210,7 @@ def _merged(heard: Sequence[_Heard]) -> dict[int, EndpointCount]:
     }
 
 
-def _some(found: Sequence[str]) -> str:
+def some(found: Sequence[str]) -> str:
     """Return the first names of a list, and how many more there are."""
     more = len(found) - NAMED
     return ", ".join(found[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -3,10 +3,20 @@
 import msgspec
 
 from stickyrouting.model import names
-from stickyrouting.model.desired import Address, Desired, Endpoint, HealthCheck, Placement, Timeouts
+from stickyrouting.model.desired import (
+    Address,
+    Cookie,
+    Desired,
+    Endpoint,
+    HealthCheck,
+    Lost,
+    Placement,
+    Timeouts,
+)
 from stickyrouting.model.observed import Observed
 from stickyrouting.model.plan import Target
-from stickyrouting.model.spec import ABSOLUTE_SECONDS, IDLE_SECONDS, StickySpec
+from stickyrouting.model.spec import StickySpec
+from stickyrouting.planner.ends import next_ends
 
 
 def next_desired(
@@ -24,8 +34,8 @@ def next_desired(
         namespace=key.namespace,
         name=key.name,
         cookie_name=cookie_name(spec, observed),
-        idle_seconds=IDLE_SECONDS,
-        absolute_seconds=ABSOLUTE_SECONDS,
+        idle_seconds=spec.session.idle_timeout.seconds,
+        absolute_seconds=spec.session.absolute_timeout.seconds,
         termination_grace_seconds=spec.proxy.termination_grace_period.seconds,
         fallback=Address(target.fallback_ip, target.port) if target.fallback_ip else None,
         timeouts=_timeouts(spec),
@@ -33,6 +43,10 @@ def next_desired(
         endpoints=_as_needed(endpoints, spec),
         highest_id=_highest_id(endpoints, last),
         placement=_placement(spec),
+        cookie=_cookie(spec),
+        lost=_lost(spec),
+        state_header=spec.session.state_header,
+        ends=next_ends(observed, now_ms),
     )
     if content == last:
         return last
@@ -85,6 +99,23 @@ def _placement(spec: StickySpec) -> Placement:
         max_per_pod=spec.session.max_per_pod,
         on_full=spec.session.on_full,
     )
+
+
+def _cookie(spec: StickySpec) -> Cookie:
+    wanted = spec.affinity.cookie
+    return Cookie(
+        path=wanted.path,
+        domain=wanted.domain,
+        secure=wanted.secure,
+        same_site=wanted.same_site,
+        partitioned=wanted.partitioned,
+        lifetime=wanted.lifetime_type,
+    )
+
+
+def _lost(spec: StickySpec) -> Lost:
+    wanted = spec.session
+    return Lost(wanted.on_lost, wanted.reject_status, wanted.reject_cookie, wanted.retry)
 
 
 def _as_needed(endpoints: tuple[Endpoint, ...], spec: StickySpec) -> tuple[Endpoint, ...]:

@@ -7,15 +7,20 @@ from stickyrouting.model.spec import StickySpec
 from stickyrouting.planner import admission, service
 from stickyrouting.planner.desired import next_desired
 from stickyrouting.planner.endpoints import plan_endpoints
+from stickyrouting.planner.ends import ends_status
+from stickyrouting.planner.rotation import next_keys
 
 
 def plan(spec: StickySpec, observed: Observed, now_ms: int) -> Plan:
     """Return what to do now. A verdict that does not hold leaves the last good configuration in force."""
     accepted = admission.accepted(observed)
     resolved, target = service.resolve(observed.service, spec.service.name, spec.service.port)
+    rotation = next_keys(spec, observed, now_ms)
     if target is None or not accepted.holds:
-        return Plan(accepted, resolved, endpoints=observed.desired.endpoints if observed.desired else ())
+        listed = observed.desired.endpoints if observed.desired else ()
+        return Plan(accepted, resolved, endpoints=listed, rotation=rotation)
     found = plan_endpoints(observed, target, now_ms // 1000)
+    desired = next_desired(spec, observed, target, found.endpoints, now_ms)
     return Plan(
         accepted=accepted,
         resolved=service.with_remark(resolved, found.remark),
@@ -23,7 +28,9 @@ def plan(spec: StickySpec, observed: Observed, now_ms: int) -> Plan:
         binds=found.binds,
         record=found.record,
         endpoints=found.endpoints,
-        desired=next_desired(spec, observed, target, found.endpoints, now_ms),
+        desired=desired,
+        ends=ends_status(observed, desired.ends, now_ms),
+        rotation=rotation,
     )
 
 

@@ -6,7 +6,9 @@ keys and the version never are one. ``REASONS`` is the whole list, and the value
 
 from collections.abc import Callable
 
-from stickyrouting.model.desired import Algorithm, Desired
+import msgspec
+
+from stickyrouting.model.desired import Algorithm, Cookie, Desired, Lost, OnLost, secure_of
 
 UNNOTICED_GRACE_SECONDS = 24 * 3600 + 29 * 60
 """Up to this grace period HAProxy's own limit for old workers is the same."""
@@ -27,6 +29,16 @@ def _long_grace(desired: Desired) -> int:
     return max(desired.termination_grace_seconds, UNNOTICED_GRACE_SECONDS)
 
 
+def _cookie(desired: Desired) -> Cookie:
+    return msgspec.structs.replace(desired.cookie, secure=secure_of(desired))
+
+
+def _lost(desired: Desired) -> Lost:
+    """Return what counts of it: how to refuse counts for nothing where nobody is refused."""
+    lost = desired.lost
+    return lost if lost.action is OnLost.REJECT else Lost(action=lost.action, retry=lost.retry)
+
+
 _PARTS: tuple[tuple[str, Callable[[Desired], object]], ...] = (
     ("cookie name", lambda desired: desired.cookie_name),
     ("idle time", lambda desired: desired.idle_seconds),
@@ -35,6 +47,9 @@ _PARTS: tuple[tuple[str, Callable[[Desired], object]], ...] = (
     ("fallback", lambda desired: desired.fallback),
     ("timeouts", lambda desired: desired.timeouts),
     ("health check", lambda desired: desired.health_check),
+    ("cookie attributes", _cookie),
+    ("lost sessions", _lost),
+    ("state header", lambda desired: desired.state_header),
     ("placement algorithm", lambda desired: balance_of(desired.placement.algorithm)),
 )
 

@@ -1,7 +1,9 @@
 """When a key slot is written: what the proxies say of their keys and certificates, against what is known to be there.
 
 Order of the reasons, as a list: 1. a certificate in service ends; 2. it lives longer than any that is made now, so it
-is of an older operator; 3. a proxy does not take what was written, and time gets short; 4. a slot is missing.
+is of an older operator; 3. the newest slot is of another step of a rotation of the cookie keys; 4. a proxy does not
+take what was written, and time gets short; 5. a slot is missing. Whatever the reason, a slot that is written has a new
+certificate and the keys of the step that is recorded, so that renewals and rotations serve each other.
 Invariant: a slot is only replaced while the other one is there.
 """
 
@@ -9,8 +11,8 @@ from enum import Enum
 
 import msgspec
 
-from stickyrouting.model.keys import LEAF_SECONDS
-from stickyrouting.model.observed import EXPIRED, ProxyView
+from stickyrouting.model.keys import LEAF_SECONDS, SlotKeys
+from stickyrouting.model.observed import EXPIRED, KeysSeen, ProxyView
 from stickyrouting.model.report import Report
 
 DAY_SECONDS = 24 * 3600
@@ -34,6 +36,7 @@ class Written(msgspec.Struct, frozen=True):
     generation: int
     expires: int
     at: int
+    keys: SlotKeys = SlotKeys()
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -44,8 +47,13 @@ class Demand(msgspec.Struct, frozen=True):
     newest: int
 
 
-def judge_slots(views: tuple[ProxyView, ...], written: Written | None, now_s: int) -> Demand:
-    """Return what the key slots of a StickyService need; ``views`` are its living proxies."""
+def judge_slots(
+    views: tuple[ProxyView, ...], written: Written | None, now_s: int, keys: SlotKeys | None = None
+) -> Demand:
+    """Return what the key slots of a StickyService need; ``views`` are its living proxies.
+
+    ``keys`` are those that the newest slot shall hold, None if they are not looked at.
+    """
     reports = [view.report for view in views if view.report is not None]
     newest = max(
         [report.generation for report in reports] + ([written.generation] if written else []), default=0
@@ -54,6 +62,7 @@ def judge_slots(views: tuple[ProxyView, ...], written: Written | None, now_s: in
     checks = (
         (Need.RENEWAL, _ends(current, now_s)),
         (Need.RENEWAL, _overlong(views, current, now_s)),
+        (Need.RENEWAL, _outdated(views, written, newest, keys) if keys else ""),
         (Need.RENEWAL, _urgent(views, reports, now_s) if _settled(written, now_s) else ""),
         (Need.THE_NEWEST, _behind(views, reports, newest)),
         (Need.A_SLOT, _keyless(views)),
@@ -79,6 +88,25 @@ def _overlong(views: tuple[ProxyView, ...], current: list[Report], now_s: int) -
         if report.certificate_expires > now_s + OVERLONG_SECONDS:
             return f"the certificate in service lives for {_days(report, now_s)} days"
     return ""
+
+
+def _outdated(views: tuple[ProxyView, ...], written: Written | None, newest: int, keys: SlotKeys) -> str:
+    """Look at what was written if it is the newest, else at what the proxies that have the newest do."""
+    seen = [view.keys for view in views if view.keys and view.report and view.report.generation == newest]
+    ours = [found for found in seen if found.signing is not None]
+    known = written if written is not None and written.generation == newest else None
+    if known is not None:
+        held = known.keys.sign == keys.sign and set(keys.accept) <= set(known.keys.accept)
+    else:
+        held = all(found.signing == keys.sign and found.accepted.issuperset(keys.accept) for found in ours)
+    told = known is not None and known.keys.exclusive
+    if held and (told or not keys.exclusive or not any(_accepts_more(found, keys) for found in ours)):
+        return ""
+    return f"the proxies shall sign with the key of epoch {keys.sign} and accept {keys.accept}"
+
+
+def _accepts_more(found: KeysSeen, keys: SlotKeys) -> bool:
+    return bool(found.foreign or found.accepted - set(keys.accept))
 
 
 def _urgent(views: tuple[ProxyView, ...], reports: list[Report], now_s: int) -> str:

@@ -1,7 +1,5 @@
 """The status that a loop writes: judged only from what was observed, planned and done."""
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from stickyrouting.model.desired import Endpoint, EndpointState
@@ -10,6 +8,7 @@ from stickyrouting.model.plan import Outcome, Plan
 from stickyrouting.model.status import MAX_ENDPOINTS, Condition, EndpointStatus, ProxyCounts, Status
 from stickyrouting.planner import conditions
 from stickyrouting.planner.counts import Counts, connections_moved, count, imbalance, moved
+from stickyrouting.planner.moment import rfc3339
 
 NUMBERS_SECONDS = 15.0
 _SHOWN_FIRST = {EndpointState.DRAINING: 0, EndpointState.UNREADY: 1, EndpointState.READY: 2}
@@ -21,6 +20,9 @@ def make_status(
     """Return the whole status; ``previous`` are the conditions that stand now."""
     counts = count(observed)
     verdicts = {**conditions.judge(observed, plan, outcome, now_ms), "Counted": counts.verdict}
+    rotation = plan.rotation
+    if rotation is not None:
+        verdicts["KeysCurrent"] = rotation.verdict
     desired = outcome.desired or observed.desired
     endpoints = desired.endpoints if desired else ()
     return Status(
@@ -35,6 +37,8 @@ def make_status(
         proxies=_proxies(observed, desired.version if desired else 0, now_ms),
         sessions=counts.total(endpoints).sessions if counts.verdict.holds else None,
         imbalance=_percent(imbalance(counts, endpoints)) if counts.verdict.holds else None,
+        ends=observed.ends if plan.ends is None else plan.ends,
+        keys=observed.keys if rotation is None else rotation.after,
     )
 
 
@@ -76,11 +80,6 @@ def _numbers_moved(status: Status, standing: Status) -> bool:
 
 def _percent(share: float | None) -> str | None:
     return None if share is None else f"{share:.0%}"
-
-
-def rfc3339(now_ms: int) -> str:
-    """Return epoch milliseconds as the API's timestamp text, whole seconds in UTC."""
-    return datetime.fromtimestamp(now_ms // 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _count(endpoints: tuple[Endpoint, ...], state: EndpointState) -> int:

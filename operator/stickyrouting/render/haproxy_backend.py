@@ -10,7 +10,16 @@ from string import Template
 from stickyrouting.model.desired import Algorithm, Desired, Endpoint, HealthCheck
 from stickyrouting.model.errors import InvalidDesired
 from stickyrouting.render import haproxy_names as names
+from stickyrouting.render.haproxy_cookie import render_response_tls, set_cookie
+from stickyrouting.render.haproxy_lost import check_options, render_failed_over, render_faith
 from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.haproxy_state import (
+    render_end,
+    render_hearing,
+    render_telling,
+    render_telling_nothing,
+    unless_over,
+)
 from stickyrouting.render.maps import MapName
 
 CHECK_HOST = "localhost"
@@ -20,13 +29,16 @@ _BALANCE = {
     Algorithm.LEAST_CONNECTIONS: "leastconn",
     Algorithm.RANDOM: "random(2)",
 }
+_MAC = f"var(txn.npl),hmac(sha256,txn.sign),ub64enc,bytes(0,{names.MAC_LENGTH})"
+_COOKIE_VALUE = f"%[var(txn.npl)].%[{_MAC}].%[var(txn.kid)]"
 Weights = tuple[tuple[int, int], ...]
 
 _APP = Template("""\
 backend $app
-$balance$check\
+$balance$faith$check\
   # In flight. Here every id is one of ours: a hit's own or the one that was just made; and here it costs no condition.
   http-request track-sc1 var(txn.sid) table $live
+$telling\
   # By number through a table: use-server walks the list of servers before HAProxy 3.3. The condition that the fast path
   # fails stands first: its server is in the table, which is filled by the first answer of each server.
   use-server s%[var(txn.want)] if { var(txn.slow) -m found } { var(txn.want) -m int gt 0 } \
@@ -36,7 +48,9 @@ $balance$check\
 
   acl new var(txn.new) -m bool
   acl ready str($ready),table_gpt0($control) eq 1
-  http-response allow if !{ var(txn.slow) -m found } { srv_id,sub(txn.want) eq 0 }
+$hearing\
+  http-response allow if !{ var(txn.slow) -m found } { srv_id,sub(txn.want) eq 0 }$unless_over
+$end\
   http-response allow if !new !ready
   http-response set-var(txn.kid) str($signing),map_str($state)
   http-response set-var(txn.sign) var(txn.kid),map_str($keys)
@@ -45,6 +59,8 @@ $balance$check\
   http-response set-var(txn.tid) var(txn.want) if !{ var(txn.slow) -m found }
   http-response set-var(txn.used) srv_id
   http-response set-var(txn.cur) var(txn.sid),table_gpt0($sessions)
+  # It ended while the request was in flight: no cookie names it again.
+  http-response allow if { var(txn.cur) -m int $ended }
   http-response set-var(txn.wr) bool(true) if { var(txn.cur),sub(txn.tid) eq 0 } !{ var(txn.used),sub(txn.cur) eq 0 }
   # The birth was on another proxy, which told of it while this request, its client's first return, was in flight.
   http-response set-var(txn.wr) bool(true) if !new { var(txn.cur),xor($newborn),sub(txn.used) eq 0 }
@@ -53,13 +69,13 @@ $balance$check\
   # A newborn is marked until its client comes back with the cookie: a robot's entry never counts as a session.
   http-response sc-set-gpt0(0) srv_id,or($newborn) if wr new
   http-response sc-set-gpt0(0) srv_id if wr !new
+$failed_over\
   http-response set-var(txn.cur) var(txn.used) if wr
   # The entry went while the request was in flight.
   http-response set-var(txn.cur) var(txn.used) if { var(txn.cur) -m int 0 }
   http-response set-var-fmt(txn.npl) %[var(txn.sid)].%[var(txn.cur),and($mask),map_str($id2hint,-)].%[date]
-  http-response add-header Set-Cookie "$cookie=\
-%[var(txn.npl)].%[var(txn.npl),hmac(sha256,txn.sign),ub64enc,bytes(0,$mac)].%[var(txn.kid)]; \
-Path=/; Max-Age=$idle; HttpOnly; SameSite=Lax"
+$tls\
+  http-response add-header Set-Cookie "$cookie"
   # No shared cache may keep the cookie. What the application said is replaced, unless it is at least as strict.
   acl confined res.hdr(Cache-Control) -m str -i private no-store
   http-response set-header Cache-Control "private, no-cache" if !confined { res.hdr(Cache-Control) -m str -i no-cache }
@@ -73,13 +89,9 @@ _FALLBACK = Template("""\
 # nbsrv would count that one as up, and the rules of the other backend would bind sessions to it.
 backend $fallback
   http-request track-sc1 var(txn.sid) table $live
+$silence$hearing$end\
   server $fallback $address
 """)
-
-
-def check_options(check: HealthCheck) -> str:
-    """Return a server's check options (HAProxy manual 5.2): the same in the file and at runtime."""
-    return f"check inter {check.interval_ms}ms fall {check.fall} rise {check.rise}"
 
 
 def render_app(desired: Desired, weights: Weights, settings: ProxySettings) -> str:
@@ -93,15 +105,21 @@ def render_app(desired: Desired, weights: Weights, settings: ProxySettings) -> s
         ready=names.READY_KEY,
         signing=names.SIGNING_KEY,
         newborn=names.NEWBORN,
+        ended=names.ENDED,
         mask=names.SERVER_ID_MASK,
-        mac=names.MAC_LENGTH,
-        cookie=desired.cookie_name,
-        idle=desired.idle_seconds,
+        tls=render_response_tls(desired),
+        cookie=set_cookie(desired, _COOKIE_VALUE),
         keys=settings.map_path(MapName.KEYS),
         state=settings.map_path(MapName.STATE),
         id2hint=settings.map_path(MapName.ID2HINT),
         balance=_balance(desired.placement.algorithm),
         check=_http_check(desired.health_check),
+        faith=render_faith(desired),
+        failed_over=render_failed_over(),
+        telling=render_telling(desired, settings),
+        hearing=render_hearing(desired),
+        unless_over=unless_over(desired),
+        end=render_end(desired),
         servers=_servers(desired, dict(weights)),
     )
 
@@ -111,7 +129,14 @@ def render_fallback(desired: Desired) -> str:
     if desired.fallback is None:
         return ""
     place = host_port(desired.fallback.address, desired.fallback.port)
-    return _FALLBACK.substitute(fallback=names.FALLBACK, live=names.LIVE, address=place)
+    return _FALLBACK.substitute(
+        fallback=names.FALLBACK,
+        live=names.LIVE,
+        silence=render_telling_nothing(desired),
+        hearing=render_hearing(desired),
+        end=render_end(desired),
+        address=place,
+    )
 
 
 def host_port(address: str, port: int) -> str:

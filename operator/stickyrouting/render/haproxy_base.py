@@ -4,6 +4,7 @@ from string import Template
 
 from stickyrouting.model.desired import Desired
 from stickyrouting.render import haproxy_names as names
+from stickyrouting.render.haproxy_lost import render_tallies, render_unavailable
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapName
 
@@ -35,10 +36,9 @@ defaults
   timeout http-keep-alive 60s
   # Without it a reload resets a few connections that a client is just about to use again.
   option idle-close-on-response
-  # A bound session is retried on its own server; only the last retry goes elsewhere. Nothing is sent twice.
   retries 3
-  option redispatch
   retry-on conn-failure
+$unavailable\
   load-server-state-from-file global
 
 """)
@@ -53,7 +53,8 @@ peers $peers
 # gpt0, not "stick on": a server's name in the entry could not be changed at runtime and would beat its id.
 backend $sessions
   stick-table type string len $length size $size expire ${idle}s store gpt0 peers $peers
-# The agent's own words: out of every client's reach, of this worker only, kept until it ends.
+# The agent's own words: out of every client's reach, of this worker only. Told to stop, it forgets them as it does the
+# sessions, and writes no more.
 backend $control
   stick-table type string len $length size 1k nopurge store gpt0
 # An entry in use never expires, an unused one goes soon: a dump is short.
@@ -61,7 +62,7 @@ backend $live
   stick-table type string len $length size $live_size expire 10s store conn_cur
 backend $ids
   stick-table type integer size 20k store server_id
-
+$tallies
 """)
 
 _PLACES = Template("""\
@@ -107,6 +108,7 @@ def render_process(desired: Desired, settings: ProxySettings) -> str:
         server=timeouts.server,
         tunnel=timeouts.tunnel,
         queue=timeouts.queue,
+        unavailable=render_unavailable(),
     )
 
 
@@ -125,6 +127,7 @@ def render_tables(desired: Desired, settings: ProxySettings) -> str:
         length=names.SESSION_ID_LENGTH,
         size=settings.table_size,
         live_size=LIVE_SESSIONS,
+        tallies=render_tallies(),
         idle=desired.idle_seconds,
     )
 

@@ -13,6 +13,11 @@ MAX_TIME_MS = (1 << 31) - 1
 """HAProxy's longest time, about 24 days (manual, section 2.5)."""
 MAX_WEIGHT = 1_000
 _COOKIE = re.compile(r"[A-Za-z0-9!&*+.^_`|~-]+")
+_COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@%/-]*")
+_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]+")
+"""Of a pod, or of a bare address: what a string of structured fields may hold (RFC 8941, section 3.3.3)."""
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
 
@@ -20,6 +25,7 @@ def check_desired(desired: Desired) -> None:
     """Raise :class:`InvalidDesired` with every fault of the desired state and its place."""
     faults = [
         *_session_faults(desired),
+        *_cookie_faults(desired),
         *_time_faults(desired),
         *_check_faults(desired),
         *_place_faults(desired),
@@ -40,6 +46,16 @@ def _session_faults(desired: Desired) -> Iterator[str]:
             yield f"{field} {seconds}: use 1 to {MAX_TIME_MS // 1_000}"
     if not 0 <= desired.termination_grace_seconds <= MAX_TIME_MS // 1_000 - 60:
         yield f"terminationGraceSeconds {desired.termination_grace_seconds}: use 0 to {MAX_TIME_MS // 1_000 - 60}"
+    if desired.state_header is not None and not _HEADER.fullmatch(desired.state_header):
+        yield f"stateHeader {desired.state_header!r}: use letters, digits and - only, with a letter first"
+
+
+def _cookie_faults(desired: Desired) -> Iterator[str]:
+    path, domain = desired.cookie.path, desired.cookie.domain
+    if not _COOKIE_PATH.fullmatch(path):
+        yield f"cookie.path {path!r}: begin with / and use characters of a URL path other than ; only"
+    if domain is not None and not _DOMAIN.fullmatch(domain):
+        yield f"cookie.domain {domain!r}: use letters, digits, '-' and '.' only, with a letter or digit first and last"
 
 
 def _time_faults(desired: Desired) -> Iterator[str]:
@@ -65,6 +81,8 @@ def _place_faults(desired: Desired) -> Iterator[str]:
         place = f"endpoint {endpoint.id}"
         if not 1 <= endpoint.id <= MAX_SERVER_ID:
             yield f"{place}: use an id from 1 to {MAX_SERVER_ID}"
+        if not _NAME.fullmatch(endpoint.name):
+            yield f"{place}: name {endpoint.name!r} is not that of a pod, nor an address with its port"
         yield from _address_faults(place, endpoint)
     for id_, count in Counter(endpoint.id for endpoint in desired.endpoints).items():
         if count > 1:

@@ -8,12 +8,14 @@ from string import Template
 
 from stickyrouting.model.desired import Desired
 from stickyrouting.render import haproxy_names as names
+from stickyrouting.render.haproxy_cookie import cookie_of, render_namesakes, render_request_tls
+from stickyrouting.render.haproxy_lost import RETRY_AFTER_SECONDS, render_free, render_judgement
 from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.haproxy_state import render_trace
 from stickyrouting.render.maps import Gate, MapName
 
 MAX_TOUCH_MS = 60_000
 IDLE_SHARE = 4
-RETRY_AFTER_SECONDS = 5
 
 _FRONTEND = Template("""\
 frontend $traffic
@@ -35,8 +37,12 @@ $binds
   # Slow path: touch, marks, table miss, new session.
   # An acl is evaluated anew at each use: those below read variables that no longer change.
   http-request set-var(txn.slow) bool(true)
+$tls$namesakes\
   http-request set-var(txn.tid) int(0)
-  http-request set-var(txn.tid) var(txn.want) if { var(txn.want) -m int gt 0 }
+  # An entry whose time is over is none, purged or not, unless something of it is in flight.
+  acl bound var(txn.want) -m int gt 0
+  http-request set-var(txn.tid) var(txn.want) \
+if bound { var(txn.sid),table_expire($sessions) gt 0 } or bound { var(txn.sid),table_conn_cur($live) gt 0 }
   http-request unset-var(txn.want)
   acl known var(txn.tid) -m int gt 0
   acl ended var(txn.tid) -m int $ended
@@ -55,20 +61,22 @@ $binds
   http-request set-var(txn.lost) bool(true) if live !unbound !{ var(txn.want),map_str($id2hint) -m found }
   acl lost var(txn.lost) -m bool
   http-request unset-var(txn.want) if lost
-  http-request track-sc0 var(txn.sid) table $sessions if live
 
   # Not in the table, or lost: the hint, if its signature is right and the cookie not older than an idle session may be.
   http-request set-var(txn.mac) var(txn.ck),field(4,.) if ck !known or ck lost
   acl signed var(txn.mac) -m found
+  acl formed var(txn.ck) -m reg '^[^.]{$length}[.][^.]+[.][0-9]{10}[.][^.]{$mac}[.][A-Za-z0-9_-]{1,32}$$'
   http-request set-var(txn.key) var(txn.ck),field(5,.),map_str($keys) if signed
   http-request set-var(txn.ok) \
 var(txn.ck),field(1,.,3),hmac(sha256,txn.key),ub64enc,bytes(0,$mac),secure_memcmp(txn.mac) \
-if signed { var(txn.key) -m found } { var(txn.ck),field(1,.) -m len $length }
+if signed { var(txn.key) -m found } formed
   http-request set-var(txn.ts) var(txn.ck),field(3,.) if { var(txn.ok) -m bool }
   http-request set-var(txn.ok) bool(false) if { var(txn.ok) -m bool } { date,sub(txn.ts) ge $idle }
   http-request set-var(txn.ok) bool(false) if { var(txn.ok) -m bool } aged
   acl ok var(txn.ok) -m bool
   http-request set-var(txn.want) var(txn.ck),field(2,.),map_str_int($hint2id) if ok
+$judgement\
+  http-request track-sc0 var(txn.sid) table $sessions if live
 
   # Neither: a new session. uuid() alone comes from a generator that can be predicted, so it goes through a keyed hash.
   http-request set-var(txn.new) bool(true) if !live !ok
@@ -78,7 +86,7 @@ if signed { var(txn.key) -m found } { var(txn.ck),field(1,.) -m len $length }
   http-request set-var(txn.rnd) uuid(),hmac(sha256,txn.sign),ub64enc,bytes(0,22) if new
   http-request set-var-fmt(txn.sid) %[date]%[var(txn.rnd)] if new
   http-request set-var(txn.tid) int(0) if new
-
+$free$trace
   # All pods (nearly) full: a new session asks the agent for a place, and waits for the answer as long as it may.
   # No rule of HAProxy's own can wait for a weight; a name server's answer it can wait for.
   http-request set-var(txn.gated) str($gated),map_str($births) if new { nbsrv($app) gt 0 }
@@ -114,6 +122,7 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         app=names.APP,
         sessions=names.SESSIONS,
         ids=names.IDS,
+        live=names.LIVE,
         key=names.STOPPING_KEY,
         stopping=settings.map_path(MapName.STOPPING),
         signing=names.SIGNING_KEY,
@@ -129,7 +138,9 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         ended=names.ENDED,
         unbind=names.UNBIND,
         binds="\n".join(f"  bind {address}" for address in settings.traffic),
-        cookie=f"'req.cook({desired.cookie_name})'",
+        cookie=cookie_of(desired),
+        tls=render_request_tls(desired),
+        namesakes=render_namesakes(desired),
         idle=desired.idle_seconds,
         absolute=desired.absolute_seconds,
         fresh_ms=idle_ms - min(MAX_TOUCH_MS, idle_ms // IDLE_SHARE),
@@ -138,6 +149,9 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         hint2id=settings.map_path(MapName.HINT2ID),
         id2hint=settings.map_path(MapName.ID2HINT),
         births=settings.map_path(MapName.BIRTHS),
+        judgement=render_judgement(desired, settings),
+        free=render_free(),
+        trace=render_trace(desired, settings),
         fallback=_use_fallback(desired, settings),
     )
 

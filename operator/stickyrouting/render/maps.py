@@ -26,6 +26,8 @@ from stickyrouting.render.haproxy_names import (
 )
 
 KEY_BYTES = 32
+HINT_PREFIX = "hint/"
+"""Before a hint, as a key of ``pods.map``: no server id begins like that."""
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -38,6 +40,7 @@ class MapName(StrEnum):
     STATE = "state.map"
     STOPPING = "stopping.map"
     BIRTHS = "births.map"
+    PODS = "pods.map"
 
 
 class Serving(Enum):
@@ -100,17 +103,34 @@ def render_births(slots: Sequence[int], gate: Gate, spare: int | None = None) ->
     return (*numbered, MapEntry(GATED_KEY, gate.value), *spares)
 
 
+def render_pods(pods: Iterable[tuple[int, str]], keys: KeySet) -> tuple[MapEntry, ...]:
+    """Return the content of ``pods.map``: the name of each pod by its server id and by each hint that cookies bear.
+
+    Raises :class:`InvalidKeys`.
+    """
+    hint_keys = (keys.hint_key, *keys.former_hint_keys)
+    return tuple(
+        MapEntry(key, name)
+        for id_, name in pods
+        for key in (str(id_), *(f"{HINT_PREFIX}{hint(hint_key, id_)}" for hint_key in hint_keys))
+    )
+
+
 def map_text(entries: Iterable[MapEntry]) -> str:
     """Return a map file's content (HAProxy manual, "map": one key and its value per line)."""
     return "".join(f"{key} {value}\n" for key, value in entries)
 
 
 def merged_keys(newest: KeySet, other: KeySet | None) -> KeySet:
-    """Return what two slots say together: the newest signs and names servers, what both made is understood."""
+    """Return what two slots say together: the newest signs and names servers, what both made is understood.
+
+    An exclusive one is understood alone, but for the hints: those name no session.
+    """
     if other is None:
         return newest
     former = () if other.hint_key == newest.hint_key else (other.hint_key,)
-    return KeySet(newest.current, {**other.keys, **newest.keys}, newest.hint_key, former)
+    older = {} if newest.exclusive else other.keys
+    return KeySet(newest.current, {**older, **newest.keys}, newest.hint_key, former)
 
 
 def _hints(desired: Desired, hint_key: str) -> tuple[tuple[int, str], ...]:

@@ -1,0 +1,70 @@
+"""Sessions that end by themselves: idle for too long, lost with their pod and not used again, or over their age.
+
+Law: a session lives by the times of the spec that is in force, whenever it began. A longer idle time holds from its
+next touch on, a shorter one from the change on: HAProxy is told what is left, again once it was taught by a
+predecessor that knew the old time. It purges such entries when it would have, but takes them for gone.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stickyrouting.affinity.map import Lifetime
+from stickyrouting.agent.hub import Hub
+from stickyrouting.metrics import agent as names
+from stickyrouting.metrics.table import Metrics
+
+PORTION = 250
+"""Entries handled without a pause: one to two milliseconds."""
+LOOK_SECONDS = 1.0
+SPEAKS_SECONDS = 60.0
+"""For so long a predecessor that knew another idle time may still teach, a reload that waits included."""
+
+
+@dataclass(slots=True)
+class Expiry:
+    """Lets go of what has expired, counts it, and has living sessions follow a changed ``lifetime``."""
+
+    hub: Hub
+    metrics: Metrics
+    lifetime: Callable[[], Lifetime]
+    _lingers: float = field(default=float("-inf"))
+    _taught: int = -1
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.step()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def step(self) -> None:
+        """Look once: the times of the spec first, then what has expired by them."""
+        await self._follow(self.lifetime())
+        looked = PORTION
+        while looked:
+            looked = self.hub.map.expire(self.hub.now(), PORTION)
+            await asyncio.sleep(0)
+        self._count()
+        self.hub.publish()
+
+    async def _follow(self, lifetime: Lifetime) -> None:
+        held = self.hub.map
+        before, held.lifetime = held.lifetime.idle, lifetime
+        if lifetime.idle != before:
+            for shortened in held.adapt(self.hub.now):
+                self.hub.lingering = shortened
+                await asyncio.sleep(0)
+            self._lingers, self._taught = self.hub.now() + max(before, SPEAKS_SECONDS), -1
+        if self.hub.now() > self._lingers:
+            self.hub.lingering = 0
+        elif self.hub.refilled and self._taught != self.hub.links:
+            self._taught = self.hub.links
+            self.hub.teach_again()
+
+    def _count(self) -> None:
+        held = self.hub.map
+        for reason, count in (("idle", held.expired), ("lost", held.lost), ("absolute", held.aged)):
+            if count:
+                self.metrics.count(names.ENDS, count, reason=reason)
+        self.hub.changes += held.expired + held.lost + held.aged
+        held.expired = held.lost = held.aged = 0

@@ -1,0 +1,52 @@
+"""Waiting for the operator's answer: bounded, and saying what for."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from stickyrouting.cli.cluster import Body, Cluster
+from stickyrouting.cli.failure import Exit, Failure
+
+POLL_SECONDS = 0.3
+SAY_SECONDS = 3.0
+A = TypeVar("A")
+
+
+class Waiting(Exception):
+    """Not there yet; the message is what is waited for."""
+
+
+async def wait_for(cluster: Cluster, name: str, seconds: float, look: Callable[[Body], A]) -> A:
+    """Look at a StickyService until ``look`` no longer raises :class:`Waiting`; raises Failure when time is over.
+
+    An API server that does not answer meanwhile is asked again.
+    """
+    loop = asyncio.get_running_loop()
+    start, said, why = loop.time(), "", "the API server's answer"
+    while True:
+        try:
+            return look(await cluster.get(name))
+        except Waiting as waiting:
+            why = str(waiting)
+        except Failure as failure:
+            if failure.code is not Exit.NO_CLUSTER:
+                raise
+            why = f"the API server: {failure.message}"
+        passed = loop.time() - start
+        if passed >= seconds:
+            raise Failure(Exit.TIMEOUT, f"after {seconds:g} s still waiting for {why}")
+        if passed >= SAY_SECONDS and why != said:
+            click.echo(f"waiting for {why}", err=True)
+            said = why
+        await asyncio.sleep(min(POLL_SECONDS, seconds - passed))
+
+
+def unaccepted(body: Body) -> str:
+    """Return why the operator can't act on a StickyService, or a guess."""
+    conditions = (body.get("status") or {}).get("conditions") or []
+    for condition in conditions:
+        if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] != "True":
+            return f"{condition['type']} is {condition['status']}: {condition['message']}"
+    return "does it run? kubectl get deployments -A -l app.kubernetes.io/name=sticky-routing"

@@ -1,0 +1,140 @@
+"""The agent's metrics tell what became of lost sessions and void cookies, each once, whichever worker saw it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from haproxy.agent_pod import Pod, make_pod, until
+from haproxy.binary import haproxy_command
+from haproxy.fleet_wire import Connection
+from haproxy.harness import Client
+from haproxy.troubled_pods import TroubledPods
+from stickyrouting.model.desired import Lost, OnLost, Timeouts
+
+REJECT = Lost(OnLost.REJECT)
+TIMEOUTS = Timeouts(connect=400)
+FAILED_OVER, REJECTED, INVALID = (
+    f"sticky_agent_{name}_total" for name in ("failed_over_sessions", "rejected_requests", "invalid_cookies")
+)
+NOTHING = {
+    **{
+        f'{name}{{cause="{cause}"}}': 0
+        for name in (FAILED_OVER, REJECTED)
+        for cause in ("gone", "unreachable")
+    },
+    **{f'{INVALID}{{reason="{reason}"}}': 0 for reason in ("bad_mac", "unknown_key", "expired", "malformed")},
+}
+
+
+@pytest.fixture
+async def pods() -> AsyncIterator[TroubledPods]:
+    pods = TroubledPods()
+    for id_ in (1, 2, 3):
+        await pods.start(id_)
+    yield pods
+    pods.close()
+
+
+@pytest.fixture
+async def pod(tmp_path: Path, pods: TroubledPods) -> AsyncIterator[Pod]:
+    async with make_pod(tmp_path) as pod:
+        pod.write_keys("a", 1, "k1")
+        pod.write_desired([pods.endpoint(id_) for id_ in (1, 2, 3)], timeouts=TIMEOUTS)
+        await pod.up(haproxy_command())
+        yield pod
+
+
+@pytest.fixture
+async def client(pod: Pod) -> AsyncIterator[Client]:
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=connector) as http:
+        yield Client(http, pod.url)
+
+
+async def tells(pod: Pod, changes: Mapping[str, int]) -> None:
+    """Wait until the counters are as they were at the start but for ``changes``, and see that they stay so."""
+    wanted = {**NOTHING, **changes}
+
+    async def told() -> dict[str, float]:
+        found = await pod.metrics()
+        return {name: value for name, value in found.items() if name in wanted}
+
+    async def as_wanted() -> bool:
+        return await told() == wanted
+
+    await until(as_wanted, f"the metrics tell {dict(changes)}")
+    await asyncio.sleep(2.5)
+    assert await told() == wanted
+
+
+async def test_each_failover_and_each_void_cookie_is_counted_once(
+    pod: Pod, pods: TroubledPods, client: Client
+) -> None:
+    await tells(pod, {})
+    sessions = [await client.born() for _ in range(12)]
+    gone, down, stays = (sum(where == id_ for _, where in sessions) for id_ in (1, 2, 3))
+    assert min(gone, down, stays) > 1
+    await pod.reached(pod.write_desired([pods.endpoint(id_) for id_ in (2, 3)], timeouts=TIMEOUTS))
+    for cookie, where in sessions:
+        if where == 1:
+            assert (await client.get(cookie)).status == 200
+    pods.stop(2)
+    for cookie, where in sessions:
+        if where == 2:
+            assert (await client.get(cookie)).pod == 3
+    parts = sessions[0][0].split(".")
+    for void in ("x", f"{'1' * 32}.{'.'.join(parts[1:])}", f"{'1' * 32}.{'.'.join(parts[1:4])}.k9"):
+        assert (await client.get(void)).status == 200
+    await tells(
+        pod,
+        {
+            f'{FAILED_OVER}{{cause="gone"}}': gone,
+            f'{FAILED_OVER}{{cause="unreachable"}}': down,
+            f'{INVALID}{{reason="malformed"}}': 1,
+            f'{INVALID}{{reason="bad_mac"}}': 1,
+            f'{INVALID}{{reason="unknown_key"}}': 1,
+        },
+    )
+
+
+async def test_what_an_old_worker_counts_after_a_reload_is_added_to_what_its_successor_counts(
+    pod: Pod, pods: TroubledPods, client: Client
+) -> None:
+    loop, port = asyncio.get_running_loop(), pod.ports[0]
+    sessions = [await client.born() for _ in range(9)]
+    early = [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(5)]
+    for connection in early:
+        assert (await connection.ask(_request("x"))).status == 404
+    # Keeps the old worker alive.
+    hanging = asyncio.create_task(client.get("", "/hang"))
+    await until(lambda: pod.has_in_flight(1), "a request is in flight")
+    listed = [pods.endpoint(id_) for id_ in (1, 2)]
+    await pod.reached(pod.write_desired(listed, lost=REJECT, timeouts=TIMEOUTS))
+    assert (await pod.report()).haproxy.workers == 2
+    await tells(pod, {f'{INVALID}{{reason="malformed"}}': 5})
+    for connection in early[:3]:
+        assert (await connection.ask(_request("y"))).status == 404
+    assert (await client.get("z")).status == 200
+    lost = [cookie for cookie, where in sessions if where == 3]
+    assert [(await client.get(cookie)).status for cookie in lost] == [410] * len(lost)
+    (reached,) = {where for _, where in sessions if where == 1}
+    pods.stop(reached)
+    assert (await client.get(next(cookie for cookie, where in sessions if where == reached))).status == 503
+    await tells(
+        pod,
+        {
+            f'{INVALID}{{reason="malformed"}}': 9,
+            f'{REJECTED}{{cause="gone"}}': len(lost),
+            f'{REJECTED}{{cause="unreachable"}}': 1,
+        },
+    )
+    hanging.cancel()
+    for connection in early:
+        connection.close()
+
+
+def _request(cookie: str) -> bytes:
+    return f"GET /404 HTTP/1.1\r\nHost: shop\r\nCookie: STICKY={cookie}\r\n\r\n".encode()

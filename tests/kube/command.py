@@ -1,0 +1,56 @@
+"""The command line tool with a kubeconfig of an API server in memory."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from click.testing import CliRunner
+
+from kube.api.server import ApiServer
+from kube.loop_site import Manifest
+from stickyrouting.cli.main import sticky as command
+from stickyrouting.watch.kinds import STICKY_SERVICE
+
+
+class Done(NamedTuple):
+    """What a run of the command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Kubectl:
+    """The command with a kubeconfig for an API server."""
+
+    def __init__(self, api: ApiServer, config: Path) -> None:
+        self.api, self.config = api, config
+        content = {
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": api.url}}],
+            "contexts": [
+                {"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "demo"}}
+            ],
+            "users": [{"name": "test", "user": {}}],
+        }
+        config.write_text(json.dumps(content))
+
+    async def run(self, *arguments: str, stdin: str = "") -> Done:
+        """Run it in a thread of its own, as a process of its own would run beside the API server."""
+        runner = CliRunner(env={"KUBECONFIG": str(self.config)})
+        found = await asyncio.to_thread(runner.invoke, command, arguments, input=stdin)
+        if found.exception is not None and not isinstance(found.exception, SystemExit):
+            raise found.exception
+        return Done(found.exit_code, found.stdout, found.stderr)
+
+    def body(self, name: str = "shop") -> Manifest:
+        return self.api.get(STICKY_SERVICE, "demo", name)
+
+    def notes(self) -> dict[str, str]:
+        return self.body()["metadata"].get("annotations") or {}
+
+    def answer(self, notes: dict[str, str], **status: Any) -> None:
+        """Stand for the operator: leave these annotations and this status."""
+        body = self.body()
+        self.api.put({**body, "metadata": {**body["metadata"], "annotations": notes}, "status": status})
