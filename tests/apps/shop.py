@@ -99,6 +99,7 @@ def make_app(shop: Shop) -> web.Application:
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/ready", ready)
     app.router.add_post("/admin/ready", set_ready)
+    app.router.add_post("/admin/crash", crash)
     return app
 
 
@@ -216,6 +217,11 @@ async def set_ready(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(text="value must be true or false\n")
     request.app[SHOP].ready = value == "true"
     return web.Response(text=f"ready={value}\n")
+
+
+async def crash(_: web.Request) -> web.Response:
+    """End the process at once, with all that it remembers."""
+    os._exit(1)
 
 
 @contextlib.asynccontextmanager

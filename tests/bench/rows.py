@@ -37,6 +37,11 @@ def make_rows(report: Mapping[str, Any]) -> list[str]:
         ("fewest verified requests in a phase", "≥ 10,000", f"{min(p['verified'] for p in phases):,}"),
         ("violations", "0", f"{report['violations']:,}"),
         ("errors", "0", f"{report['errors']:,}"),
+        (
+            "sessions of a killed pod counted as failed over",
+            "all",
+            f"{measured['failed_over']:,} of {report['lost']:,}",
+        ),
         ("pod ready → first request, p95", "< 1 s", seconds(report[first])),
         ("pod gone → no request, p95", "< 1 s", seconds(report[last])),
         ("operator memory", "≤ 150 MiB", largest(m["now"] for m in measured["operator_memory"])),

@@ -11,6 +11,7 @@ from demo.settings import NAMESPACE, PROXY_SELECTOR, SHOP
 
 AGENT_METRICS = 9404
 AGENT_SESSIONS = "sticky_agent_sessions"
+AGENT_FAILED_OVER = "sticky_agent_failed_over_sessions_total"
 SHARE = 0.05
 """The status writes a number anew only when it moved by more than this share of the one that stands."""
 
@@ -40,6 +41,11 @@ def parse_metric(text: str, name: str) -> float:
     raise ValueError(f"no metric {name}")
 
 
+def sum_metric(text: str, name: str) -> float:
+    """Sum of a metric over all its labels in the text format; 0 if there is none."""
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
+
+
 def differences(counts: Counts, truth: Mapping[str, int], share: float = SHARE) -> list[str]:
     """What is counted otherwise than it is: every proxy exactly, the status up to ``share`` for each pod."""
     if counts.pods is None:
@@ -65,6 +71,18 @@ async def read_counts(kubectl: Kubectl, namespace: str = NAMESPACE) -> Counts:
     return Counts(parse_status(sticky), dict(zip(ready, sums, strict=True)))
 
 
+async def read_failed_over(kubectl: Kubectl) -> int:
+    """Sessions that the present proxies have counted as failed over since they began."""
+    proxies = await list_pods(kubectl, NAMESPACE, PROXY_SELECTOR)
+    texts = await asyncio.gather(*(_metrics_of(kubectl, NAMESPACE, pod.name) for pod in proxies))
+    return int(sum(sum_metric(text, AGENT_FAILED_OVER) for text in texts))
+
+
 async def _sessions_of(kubectl: Kubectl, namespace: str, pod: str) -> int:
-    path = f"/api/v1/namespaces/{namespace}/pods/{pod}:{AGENT_METRICS}/proxy/metrics"
-    return int(parse_metric(await kubectl.run("get", "--raw", path), AGENT_SESSIONS))
+    return int(parse_metric(await _metrics_of(kubectl, namespace, pod), AGENT_SESSIONS))
+
+
+async def _metrics_of(kubectl: Kubectl, namespace: str, pod: str) -> str:
+    return await kubectl.run(
+        "get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}:{AGENT_METRICS}/proxy/metrics"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 from apps.arrivals import delays_to_first, delays_to_last
 from apps.verifier import Result
 from demo.cost import cpu_of, memory_of, shares
-from demo.counts import differences, read_counts
+from demo.counts import differences, read_counts, read_failed_over
 from demo.pods import list_pods, watching
 from demo.settings import NAMESPACE, OPERATOR_SELECTOR, PROXY_SELECTOR, SHOP_SELECTOR, SYSTEM
 from demo.traffic import Traffic
@@ -18,6 +18,7 @@ from demo.writes import Write, beside_status, read_writes
 OPERATOR_ACCOUNTS = f"system:serviceaccount:{SYSTEM}:"
 ROUNDS = 2
 SETTLE = 2.0
+LOOKS = 5
 TOUCH_INTERVAL = 60.0
 """Seconds after which the proxies' counts must be the truth: how long a session's end or use may stay untold."""
 
@@ -37,6 +38,15 @@ async def measure_counts(stage: Stage, result: Result, measured: Measured) -> No
         measured.miscounted = differences(measured.counts, result.returned)
         measured.counted_after = time.monotonic() - began
         if not measured.miscounted or measured.counted_after > TOUCH_INTERVAL:
+            return
+        await asyncio.sleep(SETTLE)
+
+
+async def measure_failovers(stage: Stage, result: Result, measured: Measured) -> None:
+    """How many sessions the proxies say failed over; they look at what HAProxy counts every other second."""
+    for _ in range(LOOKS):
+        measured.failed_over = await read_failed_over(stage.kubectl)
+        if measured.failed_over == result.lost:
             return
         await asyncio.sleep(SETTLE)
 

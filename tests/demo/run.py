@@ -11,7 +11,14 @@ from demo import install
 from demo.board import Board, make_check_table, make_phase_table
 from demo.counts import parse_status
 from demo.kube import Kubectl, KubectlError, TooLateError
-from demo.measure import measure_counts, measure_delays, measure_idle, measure_memory, measure_writes
+from demo.measure import (
+    measure_counts,
+    measure_delays,
+    measure_failovers,
+    measure_idle,
+    measure_memory,
+    measure_writes,
+)
 from demo.pods import list_pods
 from demo.settings import (
     NAMESPACE,
@@ -71,6 +78,7 @@ class Demo:
                     await measure_memory(stage, measured)
                 result = await traffic.stop()
                 await measure_counts(stage, result, measured)
+                await measure_failovers(stage, result, measured)
                 await self._measure(stage, traffic, measured)
             except (KubectlError, TooLateError) as error:
                 measured.failures.append(str(error)[:200])

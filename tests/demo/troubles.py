@@ -1,10 +1,11 @@
 """The demo's phases: what is done to the cluster while the verifier's traffic runs, one function each."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from demo.kube import Kubectl, until
+from demo.kube import Kubectl, KubectlError, until
 from demo.pods import Health, Pod, count, list_pods
 from demo.settings import (
     NAMESPACE,
@@ -102,6 +103,21 @@ async def all_unready(stage: Stage) -> None:
     await shop_is(stage, "all shop pods to be ready", lambda seen: count(seen, Health.READY) == len(pods))
 
 
+async def kill_one_pod(stage: Stage) -> None:
+    """A shop pod crashes and is gone: its sessions go on elsewhere, with a new cart."""
+    pods = await list_pods(stage.kubectl, NAMESPACE, SHOP_SELECTOR)
+    victim = pods[0].name
+    stage.say(f"{victim} crashes and is deleted: its sessions are lost, and bound anew")
+    with contextlib.suppress(KubectlError):  # it does not live to answer
+        await stage.kubectl.post(f"/api/v1/namespaces/{NAMESPACE}/pods/{victim}:8080/proxy/admin/crash")
+    await stage.kubectl.run("delete", "pod", victim, "-n", NAMESPACE, "--force", "--grace-period=0")
+
+    def replaced(seen: list[Pod]) -> bool:
+        return victim not in {pod.name for pod in seen} and count(seen, Health.READY) == len(pods)
+
+    await shop_is(stage, f"{victim} to be replaced", replaced)
+
+
 async def set_ready(stage: Stage, pods: list[str], value: str) -> None:
     """Switch the readiness of ``pods`` through the API server's proxy, which ignores readiness."""
     paths = (
@@ -150,4 +166,5 @@ PHASES: tuple[tuple[str, Trouble], ...] = (
     ("proxies-rolled", roll_proxies),
     ("operator-killed", kill_operator),
     ("pods-unready", all_unready),
+    ("pod-killed", kill_one_pod),
 )

@@ -6,7 +6,7 @@ from demo.cost import Memory
 from demo.counts import Counts, differences
 from demo.settings import Settings
 from demo.troubles import PHASES as TROUBLES
-from demo.verdict import PHASES, Held, Measured, judge, make_report
+from demo.verdict import IN_FLIGHT, KILLED, PHASES, Held, Measured, judge, make_report
 
 LEAST = 15_000
 WANTED = Settings(sessions=500, least=LEAST, total=100_000)
@@ -18,6 +18,7 @@ def make_tallies() -> list[Tally]:
         tally = Tally(name, float(number), ended=number + 1.0, requests=LEAST, births=100)
         tally.verified = LEAST
         tally.sessions = set(range(600))
+        tally.lost = 7 if name == KILLED else 0
         tallies.append(tally)
     return tallies
 
@@ -32,6 +33,7 @@ def make_measured() -> Measured:
         counts=Counts({"shop-a": 600}, {"shop-sticky-1": 600, "shop-sticky-2": 600}),
         counted_after=2.0,
         miscounted=[],
+        failed_over=7,
         ready_to_first=[0.2, 0.4, 0.9],
         gone_to_last=[0.1, 0.3],
         operator_memory=[Memory("operator-1", 90.0, 95.0)],
@@ -66,7 +68,32 @@ def test_one_error_and_one_lost_session_each_break_a_promise() -> None:
     tallies = make_tallies()
     tallies[3].failed(Sample(1.0, 4, "timeout", ""))
     tallies[3].strayed_rightly(Sample(1.0, 5, "lost", ""))
-    assert broken(tallies, make_measured()) == [("errors", "0", "1"), ("sessions lost", "0", "1")]
+    assert broken(tallies, make_measured()) == [
+        ("errors, but of requests that a killed pod had", "0", "1"),
+        ("sessions lost, but of a killed pod", "0", "1"),
+        ("sessions failed over", "8", "7 counted"),
+    ]
+
+
+def test_a_killed_pod_may_fail_the_requests_that_it_had_and_no_more() -> None:
+    tallies = make_tallies()
+    for number in range(IN_FLIGHT):
+        tallies[-1].failed(Sample(1.0, number, "disconnected", ""))
+    assert broken(tallies, make_measured()) == []
+    tallies[-1].failed(Sample(1.0, 99, "disconnected", ""))
+    assert [what for what, _, _ in broken(tallies, make_measured())] == [
+        "errors, but of requests that a killed pod had"
+    ]
+
+
+def test_failovers_that_nobody_saw_or_none_at_all_break_a_promise() -> None:
+    measured = make_measured()
+    measured.failed_over = 8
+    assert broken(make_tallies(), measured) == [("sessions failed over", "7", "8 counted")]
+    tallies = make_tallies()
+    tallies[-1].lost = 0
+    measured.failed_over = 0
+    assert broken(tallies, measured) == [("sessions failed over", "0", "0 counted")]
 
 
 def test_a_proxy_cookie_that_named_another_session_breaks_a_promise() -> None:
@@ -76,11 +103,13 @@ def test_a_proxy_cookie_that_named_another_session_breaks_a_promise() -> None:
 
 
 def test_a_phase_that_is_missing_or_short_breaks_a_promise() -> None:
-    tallies = make_tallies()[:-1]
+    tallies = make_tallies()
+    del tallies[-3:-1]
     tallies[1].verified = 14_000
     assert broken(tallies, make_measured()) == [
         ("verified requests", "≥ 100,000", "89,000"),
         ("verified in phase steady", "≥ 15,000", "14,000"),
+        ("verified in phase operator-killed", "≥ 15,000", "0"),
         ("verified in phase pods-unready", "≥ 15,000", "0"),
     ]
 
@@ -108,6 +137,7 @@ def test_a_pod_that_no_session_reached_breaks_a_promise() -> None:
 def test_what_was_not_measured_is_not_kept() -> None:
     assert [what for what, _, seen in broken(make_tallies(), Measured())] == [
         "sessions counted",
+        "sessions failed over",
         "pod ready → first new session, p95",
         "pod going → last new session, p95",
         "operator memory",
@@ -149,7 +179,7 @@ def test_the_report_names_the_figures_of_the_readme() -> None:
     result = make_result(make_tallies(), make_sessions(), now=10.0)
     report = make_report(result, measured, judge(result, measured, WANTED))
     names = ("requests", "sessions", "errors", "violations", "kept")
-    assert [report[name] for name in names] == [105_000, 600, 0, 0, True]
+    assert [report[name] for name in names] == [120_000, 600, 0, 0, True]
     assert report["pod_ready_to_first_request_p95_seconds"] == 0.9
     assert report["pod_gone_to_no_request_p95_seconds"] == 0.3
-    assert len(report["phases"]) == 7
+    assert len(report["phases"]) == len(PHASES)
