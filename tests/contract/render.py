@@ -1,6 +1,6 @@
 """Renders what is made from the CRD and the chart: ``python -m contract.render`` writes it, a test compares it.
 
-The chart's copy of the CRD, and deploy/manifests/install.yaml for ``kubectl apply -f``.
+The chart's copy of the CRD, the reference of its fields, and deploy/manifests/install.yaml for ``kubectl apply -f``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,10 +10,13 @@ from typing import Any
 import yaml
 from helm_python import Chart
 
+from contract.reference import render_reference
+
 CHECKOUT = Path(__file__).parents[2]
 CRD = CHECKOUT / "crds" / "stickyservices.yaml"
 CHART = CHECKOUT / "deploy" / "helm"
 CRD_IN_CHART = CHART / "files" / "stickyservices.yaml"
+REFERENCE = CHECKOUT / "crds" / "reference.md"
 INSTALL = CHECKOUT / "deploy" / "manifests" / "install.yaml"
 RELEASE = "sticky-routing"
 NAMESPACE = "sticky-routing"
@@ -91,6 +94,10 @@ def generated() -> Iterable[tuple[Path, str]]:
     """Yield every generated file with the text that it must have; the CRD's copy first, as the chart reads it."""
     yield CRD_IN_CHART, CRD.read_text(encoding="utf-8")
     yield INSTALL, render_install()
+    yield (
+        REFERENCE,
+        render_reference(yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]),
+    )
 
 
 def main() -> None:
