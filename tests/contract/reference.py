@@ -8,8 +8,8 @@ from contract.facts import Schema
 HEAD = """\
 # StickyService v1alpha1
 
-Every field, from [stickyservices.yaml](stickyservices.yaml) (`make manifests` writes this page). A field without default
-may be left out, unless it is required. `kubectl explain stickyservice.spec --recursive` says the same on a cluster.
+Every field, from [stickyservices.yaml](stickyservices.yaml) (`make manifests` writes this page). A field without
+default may be left out, unless it is required. `kubectl explain stickyservice.spec --recursive` says the same on a cluster.
 """
 TABLE = ("| field | kind | default | limits | meaning |", "|---|---|---|---|---|")
 PARTS = ("spec", "status")
