@@ -9,7 +9,7 @@ HEAD = """\
 # StickyService v1alpha1
 
 Every field, from [stickyservices.yaml](stickyservices.yaml) (`make manifests` writes this page). A field without
-default may be left out, unless it is required. `kubectl explain stickyservice.spec --recursive` says the same on a cluster.
+default may be left out, unless it is required. On a cluster: `kubectl explain stickyservice.spec --recursive`.
 """
 TABLE = ("| field | kind | default | limits | meaning |", "|---|---|---|---|---|")
 PARTS = ("spec", "status")
