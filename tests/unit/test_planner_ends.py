@@ -107,6 +107,28 @@ def test_asking_again_is_a_new_request() -> None:
     assert states(observed(asked=ANN, ends=told), NOW_MS + SECOND) == {ANN: "Pending"}
 
 
+def test_who_asks_again_after_no_answer_gets_a_new_one() -> None:
+    told = EndStatus(ANN, EndState.UNANSWERED, AT, "ask again")
+    assert next_ends(observed(ANN, asked=ANN, ends=(told,)), NOW_MS + 5) == (End(ANN, NOW_MS + 5),)
+    ended = EndStatus(ANN, EndState.ENDED, AT, "")
+    assert next_ends(observed(ANN, asked=ANN, ends=(ended,)), NOW_MS + 5) == (End(ANN, NOW_MS),)
+
+
+def test_much_that_is_asked_for_beside_rubbish_is_taken_up_all_the_same() -> None:
+    asked = ",".join(
+        (*(f"{number:016x}" for number in range(200)), *(f"no-{number}" for number in range(20)))
+    )
+    seen = observed(asked=asked)
+    taken = next_ends(seen, NOW_MS)
+    left = left_over(asked, make_desired(ends=taken), ends_status(seen, taken, NOW_MS))
+    assert left is not None
+    assert left.split(",") == [f"{number:016x}" for number in range(MAX_PENDING, 200)]
+
+
+def test_a_request_from_a_clock_that_ran_ahead_is_not_pending_for_ever() -> None:
+    assert states(observed(ANN, proxies=(proxy("q"),)), NOW_MS - 3600 * SECOND) == {ANN: "Unanswered"}
+
+
 def test_outcomes_are_shown_for_ten_minutes() -> None:
     told = (EndStatus(ANN, EndState.ENDED, AT),)
     assert states(observed(ends=told), NOW_MS + 600 * SECOND) == {ANN: "Ended"}

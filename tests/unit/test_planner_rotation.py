@@ -121,7 +121,6 @@ def test_a_key_signs_once_every_proxy_accepts_it() -> None:
         (proxy("q", 1, 0, silence="does not answer: cut"), "q does not answer: cut"),
         (proxy("q", 1, 0, age=15.0), "q has told nothing for 15 s"),
         (unheard("q", deleted="2026-11-21T00:00:00Z"), "q does not answer: refused"),
-        (msgspec.structs.replace(proxy("q", 1), keys=None), "q tells no keys in force"),
         (proxy("q", 0, deleted="2026-11-21T00:00:00Z"), "q is ending and gets no keys any more"),
     ],
 )
@@ -135,6 +134,31 @@ def test_a_proxy_of_which_nothing_is_known_blocks_and_is_named(
     message = blocked(step(keys, there, missing))
     assert why in message
     assert message.endswith("if it is gone for good: kubectl -n demo delete pod q --force")
+
+
+@pytest.mark.parametrize(
+    ("missing", "why"),
+    [
+        (msgspec.structs.replace(proxy("q", 1), keys=None), "q tells no keys in force"),
+        (unheard("q", ready="False"), "q does not answer: refused"),
+    ],
+)
+def test_a_proxy_that_starts_or_is_of_an_older_version_is_waited_for_and_nobody_told_to_delete_it(
+    missing: ProxyView, why: str
+) -> None:
+    found = step(record(PREPARING, next=1), proxy("p", 0, 1), missing)
+    assert (found.after, found.verdict.reason) == (found.before, "Rotating")
+    assert why in found.verdict.message
+    assert "--force" not in found.verdict.message
+
+
+def test_a_moment_is_not_noted_by_a_clock_that_is_wrong_lest_the_former_key_goes_when_it_is_right_again() -> (
+    None
+):
+    switching = record(SWITCHING, 1, former=(0,))
+    late = [proxy("p", 1, 0, clock=IDLE + PROPAGATION_SECONDS)]
+    assert step(switching, *late).after == switching
+    assert step(switching, proxy("p", 1, 0)).after.signed_since == at(0)
 
 
 def test_who_serves_nobody_blocks_nothing() -> None:

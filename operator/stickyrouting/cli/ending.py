@@ -17,6 +17,8 @@ from stickyrouting.model.session_name import is_session_name, session_name
 AT_ONCE = 100
 """Names asked for at once: status shows no more."""
 TRIES = 10
+SHOWN = 10
+"""Characters repeated of what is no name: it may be a part of an id."""
 STDIN = "-"
 _ID = re.compile(r"[0-9]{10}[A-Za-z0-9_-]{22}")
 _MEANING = {
@@ -55,14 +57,14 @@ def parse_names(words: Iterable[str], stdin: TextIO) -> tuple[str, ...]:
 
 
 def _objection(word: str, number: int) -> str:
-    if _ID.fullmatch(word):
+    if found := _ID.match(word):
         # Not repeated: whoever knows it can take the session over.
         return (
             f"SESSION number {number} is a session's id, which opens the session to whoever reads it:"
-            f" give its name, {session_name(word.encode())}"
+            f" give its name, {session_name(found.group().encode())}"
         )
     return (
-        f"SESSION number {number}, {word[:20]!r}, is no name of a session:"
+        f"SESSION number {number}, {word[:SHOWN]!r}, is no name of a session:"
         " give the 16 hexadecimal digits that its state header and the logs show"
     )
 

@@ -15,9 +15,9 @@ from stickyrouting.planner.conditions import live_proxies
 from stickyrouting.planner.counts import has_served, some
 from stickyrouting.planner.moment import rfc3339
 
-MAX_PENDING = 100
-"""Requests that the proxies have at once; what is asked for beyond them waits in the annotation."""
 MAX_INVALID = 10
+MAX_PENDING = MAX_ENDS - MAX_INVALID - 1
+"""Requests that the proxies have at once, all shown in status; what is asked beyond them waits in the annotation."""
 KEPT_SECONDS = 600
 """How long an outcome is shown."""
 SHOWN = 10
@@ -45,7 +45,7 @@ def parse_asked(text: str) -> Asked:
 def next_ends(observed: Observed, now_ms: int) -> tuple[End, ...]:
     """Return what the proxies are asked for from now on."""
     asked = parse_asked(observed.asked).sessions
-    kept = [end for end in _standing(observed) if end.session in asked or _told(end, observed) is None]
+    kept = [end for end in _standing(observed) if _stays(end, asked, observed)]
     known = {end.session for end in kept}
     new = [End(session, now_ms) for session in asked if session not in known]
     return (*kept, *new[: max(0, MAX_PENDING - len(kept))])
@@ -72,6 +72,12 @@ def left_over(text: str, desired: Desired, shown: Sequence[EndStatus]) -> str | 
     return None if is_untouched else ",".join(left)
 
 
+def _stays(end: End, asked: Sequence[str], observed: Observed) -> bool:
+    """Until its outcome is told and its name taken out of the annotation; who asks again for an answer gets one."""
+    told = _told(end, observed)
+    return told is None or (end.session in asked and told.state is not EndState.UNANSWERED)
+
+
 def _standing(observed: Observed) -> tuple[End, ...]:
     return observed.desired.ends if observed.desired else ()
 
@@ -90,7 +96,7 @@ def _judge(end: End, observed: Observed, now_ms: int) -> EndStatus:
     answers = {view.pod.metadata.name: _answer(end, view) for view in running}
     silent = [name for name, answer in answers.items() if answer is None]
     outcome = EndStatus(end.session, EndState.PENDING, rfc3339(end.asked_ms))
-    if (silent or not running) and now_ms - end.asked_ms < END_SECONDS * 1000:
+    if (silent or not running) and abs(now_ms - end.asked_ms) < END_SECONDS * 1000:
         return outcome
     why = f"no answer within {END_SECONDS} s from {some(silent)}" if silent else ""
     if any(answers.values()):

@@ -118,6 +118,9 @@ def _sign(keys: KeyStatus, scene: Scene) -> KeyStatus | None:
         return None
     seen = [view.keys for view in scene.views if view.keys]
     others = keys.former or any(found.foreign or found.accepted - {keys.epoch} for found in seen)
+    if others and not scene.clock_is_right:
+        # A moment long ago, noted now, would have the former keys dropped as soon as the clock is right again.
+        return None
     phase = KeyPhase.RETIRING if others else KeyPhase.SETTLED
     return _with(keys, phase, signed_since=rfc3339(scene.now * 1000))
 
@@ -184,9 +187,14 @@ def _objections(scene: Scene, does: Does) -> Iterator[_Obstacle]:
             ending = view.pod.metadata.deletion_timestamp is not None
             # The kubelet renews no Secret of a pod that ends.
             lag = "is ending and gets no keys any more" if ending else "does not follow yet"
-            yield _Obstacle([name], why or lag, lost=bool(why) or ending)
+            yield _Obstacle([name], why or lag, lost=(bool(why) and _has_served(view)) or ending)
         elif why:
             yield _Obstacle([name], why, lost=True)
+
+
+def _has_served(view: ProxyView) -> bool:
+    """One that starts, or whose agent is of an older version and tells no keys, will follow by itself."""
+    return bool(view.silence) and (view.keys is not None or view.pod.ready)
 
 
 def _silence(view: ProxyView) -> str:
