@@ -11,6 +11,7 @@ from haproxy.agent_authority import Authority
 from haproxy.harness import Client, Pods, Proxy, free_ports, make_desired, replace_config, running_haproxy
 from haproxy.placement_site import endpoints, reload
 from stickyrouting.model.desired import Cookie, CookieLifetime, Partitioned, SameSite, Secure
+from stickyrouting.render.haproxy_names import ENDED
 
 HOST = "shop.example.test"
 EMBEDDED = Cookie(same_site=SameSite.NONE, partitioned=Partitioned.ENABLED)
@@ -96,6 +97,21 @@ async def test_a_session_that_is_known_counts_among_several_cookies_of_the_name(
         id_ = own.partition("=")[2][:32]
         assert await pair(http, proxy.url, cookies.format(**words)) == (id_, seen.format(**words))
         assert await proxy.sessions() == {id_: await proxy.value(id_)}
+
+
+async def test_a_session_goes_on_beside_a_cookie_of_the_name_whose_session_ended(
+    client: Client, http: aiohttp.ClientSession, proxy: Proxy
+) -> None:
+    ended, _ = await client.born()
+    await proxy.bind(ended, ENDED)
+    fresh, _ = await client.born()
+    for _ in range(3):
+        id_, _ = await pair(http, proxy.url, f"STICKY={fresh}; STICKY={ended}")
+        assert id_ in ("", fresh[:32])
+    assert set(await proxy.sessions()) == {ended[:32], fresh[:32]}
+    # Nothing but what has ended: a new one.
+    id_, _ = await pair(http, proxy.url, f"STICKY={ended}; STICKY={ended}")
+    assert id_ not in (fresh[:32], ended[:32])
 
 
 async def test_of_several_cookies_of_which_none_is_known_a_new_session_comes(

@@ -44,7 +44,8 @@ $telling\
   use-server s%[var(txn.want)] if { var(txn.slow) -m found } { var(txn.want) -m int gt 0 } \
 !{ var(txn.want),in_table($ids) }
   stick match var(txn.want) table $ids
-  stick store-response srv_id table $ids if { var(txn.slow) -m found } !{ srv_id,in_table($ids) }
+  stick store-response srv_id table $ids \
+if { var(txn.slow) -m found } !{ srv_id,in_table($ids) } { srv_id,map_str($id2hint) -m found }
 
   acl new var(txn.new) -m bool
   acl ready str($ready),table_gpt0($control) eq 1

@@ -17,16 +17,16 @@ TLS: Final = "txn.tls"
 _IF_TLS: Final = f"%[var({TLS}),iif('; Secure','')]"
 _NAMESAKES = Template("""\
   # Browsers send all cookies of a name, whatever their paths and domains, and HAProxy reads the last. If that one is
-  # unknown here, the one before it that is known counts: the last may be another service's, or from before a change.
+  # unknown here or has ended, the one before it counts: the last may be another service's, or from before a change.
   http-request set-var(txn.other) bool(true) \
-if !{ var(txn.want) -m int gt 0 } { 'req.cook_cnt($name)' gt 1 } { $cookie,bytes(0,$length),in_table($sessions) }
+if { var(txn.want) -m int 0 $ended } { 'req.cook_cnt($name)' gt 1 } { $cookie,bytes(0,$length),in_table($sessions) }
   acl other var(txn.other) -m bool
 $strip$strip\
   http-request set-var(txn.want) var(txn.sid),table_gpt0($sessions) if other
 """)
 _STRIP = Template("""\
   http-request replace-header Cookie '^(.*); *$pattern=[^;]*(.*)$$' '\\1\\2' \
-if other !{ var(txn.sid),in_table($sessions) }
+if other { var(txn.sid),table_gpt0($sessions) -m int 0 $ended }
   http-request set-var(txn.sid) $cookie,bytes(0,$length) if other
 """)
 
@@ -66,6 +66,7 @@ def render_namesakes(desired: Desired) -> str:
         "cookie": cookie_of(desired),
         "length": names.SESSION_ID_LENGTH,
         "sessions": names.SESSIONS,
+        "ended": names.ENDED,
     }
     strip = _STRIP.substitute(words, pattern=re.escape(desired.cookie_name))
     return _NAMESAKES.substitute(words, strip=strip)
