@@ -12,7 +12,7 @@ from haproxy.lost_site import CHECK, HOW, PODS, REBIND, REJECT, assert_unavailab
 from haproxy.placement_site import set_slots
 from stickyrouting.model.desired import Lost, OnLost, RejectCookie, RejectStatus
 from stickyrouting.render.haproxy_lost import Tally
-from stickyrouting.render.haproxy_names import APP
+from stickyrouting.render.haproxy_names import APP, NEWBORN
 from stickyrouting.render.maps import hint
 
 KNOWN = pytest.mark.parametrize("known", ["by the table", "by its cookie alone"])
@@ -244,3 +244,15 @@ async def test_a_worker_whose_table_is_not_complete_refuses_nobody_for_good(tmp_
             assert_unavailable(await client.get(cookie))
             await proxy.set_ready()
             assert (await client.get(cookie)).status == 410
+
+
+async def test_a_late_answer_of_a_pod_that_went_brings_its_server_not_back(tmp_path: Path) -> None:
+    async with make_site(tmp_path, REJECT) as site:
+        cookie, pod = await site.client.born()
+        # Its next request takes the slow path, as a touch does, and is under way while the pod goes.
+        await site.proxy.bind(cookie, pod | NEWBORN)
+        late = asyncio.create_task(site.client.get(cookie, "/late"))
+        await asyncio.sleep(0.2)
+        await site.unlist((pod,))
+        assert (await late).status == 200
+        assert (await site.client.get(cookie)).status == 410

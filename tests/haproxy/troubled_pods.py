@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from haproxy.ports import free_ports
 from stickyrouting.model.desired import Endpoint, EndpointState
 
+LATE_SECONDS = 0.6
+
 
 @dataclass(slots=True)
 class TroubledPods:
@@ -86,6 +88,8 @@ class TroubledPods:
         if path == "/hang":
             await reader.read()
             return False
+        if path == "/late":
+            await asyncio.sleep(LATE_SECONDS)
         writer.write(_answer_text(id_, path))
         await writer.drain()
         return True
