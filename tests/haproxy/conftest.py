@@ -1,4 +1,6 @@
-"""What most tests of the real HAProxy start from: three pods, a client without a memory, a proxy."""
+"""What most tests of the real HAProxy start from: three pods, a client without a memory, a proxy; and
+two pods of a shop for an agent.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import DummyCookieJar
 
+from haproxy.agent_traffic import Shop
 from haproxy.harness import Client, Pods, Proxy, make_desired, running_haproxy
 from haproxy.placement_site import PODS, endpoints
 
@@ -37,3 +40,12 @@ async def proxy(tmp_path: Path, pods: Pods) -> AsyncIterator[Proxy]:
 @pytest.fixture
 def client(http: aiohttp.ClientSession, proxy: Proxy) -> Client:
     return Client(http, proxy.url)
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Shop]:
+    shop = Shop()
+    for id_ in (1, 2):
+        await shop.start(id_)
+    yield shop
+    await shop.close()

@@ -33,12 +33,6 @@ async def pod(tmp_path: Path, shop: Shop) -> AsyncIterator[Pod]:
         yield pod
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield session
-
-
 async def make_clients(http: aiohttp.ClientSession, pod: Pod, count: int) -> list[Client]:
     """Return sessions that exist, whose hints are broken: the table alone routes them."""
     clients = [Client(http, pod.url) for _ in range(count)]

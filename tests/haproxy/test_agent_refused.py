@@ -17,15 +17,6 @@ TOO_LONG = "a" * 20_000
 
 
 @pytest.fixture
-async def shop() -> AsyncIterator[Shop]:
-    shop = Shop()
-    for id_ in (1, 2):
-        await shop.start(id_)
-    yield shop
-    await shop.close()
-
-
-@pytest.fixture
 async def pod(tmp_path: Path, shop: Shop) -> AsyncIterator[Pod]:
     async with make_pod(tmp_path) as pod:
         pod.write_keys("a", 1, "k1")

@@ -34,12 +34,6 @@ async def pod(tmp_path: Path, shop: Shop) -> AsyncIterator[Pod]:
         yield pod
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield session
-
-
 async def test_a_worker_that_a_websocket_keeps_alive_follows_hints_and_keys(
     pod: Pod, shop: Shop, http: aiohttp.ClientSession
 ) -> None:

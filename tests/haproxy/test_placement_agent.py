@@ -33,12 +33,6 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
         yield pod
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield session
-
-
 def listed(shop: Shop, *ids: int) -> list[Endpoint]:
     return [endpoint(id_, shop.ports[id_]) for id_ in ids]
 
