@@ -13,7 +13,7 @@ AGENT_METRICS = 9404
 AGENT_SESSIONS = "sticky_agent_sessions"
 AGENT_FAILED_OVER = "sticky_agent_failed_over_sessions_total"
 SHARE = 0.05
-"""The status writes a number anew only when it moved by more than this share of the one that stands."""
+"""While sessions come and go, the status writes a number anew only when it moved by more than this share."""
 
 
 @dataclass(frozen=True, slots=True)

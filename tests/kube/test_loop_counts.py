@@ -108,10 +108,23 @@ async def test_constant_sessions_cause_no_write_over_many_loops(api: ApiServer, 
         await shop.hear()
         assert shop.writes() == [STATUS]
         for turn in range(60):
-            shop.hold(500 + turn % 3 - 1, 500, changes=turn)
-            await shop.hear(20)
+            shop.hold(500 + turn % 3 - 1, 500, changes=turn + 1)
+            await shop.hear(5)
         assert shop.writes() == []
         assert shop.numbers() == (1000, "0%", 500, 500)
+
+
+async def test_the_last_session_is_told_once_nothing_changes_any_more(api: ApiServer, tmp_path: Path) -> None:
+    async with counting_shop(api, tmp_path) as shop:
+        shop.hold(500, 500)
+        await shop.hear()
+        shop.hold(501, 499, changes=2)
+        await shop.hear(55)
+        assert shop.numbers() == (1000, "0%", 500, 500)
+        await shop.hear(20)
+        await shop.hear(200)
+        assert shop.numbers() == (1000, "0%", 501, 499)
+        assert shop.writes() == [STATUS, STATUS]
 
 
 async def test_numbers_that_move_are_written_every_fifteen_seconds_at_most(

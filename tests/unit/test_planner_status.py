@@ -106,16 +106,17 @@ def test_imbalance_is_left_out_while_no_endpoint_is_ready() -> None:
     assert (found.sessions, found.imbalance) == (5, None)
 
 
+MOVING = make_observed(proxies=(make_proxy("p", version=SETTLED, rate=0.1), make_proxy("q", version=SETTLED)))
 STANDING = with_sessions((1, 500, 0, 100), (2, 500, 0, 100))
 
 
 def test_the_first_status_is_news() -> None:
-    assert is_news(STANDING, None, 0.0)
+    assert is_news(STANDING, None, MOVING, 0.0)
 
 
 def test_sessions_that_flicker_are_no_news_however_long_it_lasts() -> None:
     for sessions in (499, 501, 525, 475):
-        assert not is_news(with_sessions((1, sessions, 0, 91), (2, 500, 3, 110)), STANDING, 1e9)
+        assert not is_news(with_sessions((1, sessions, 0, 91), (2, 500, 3, 110)), STANDING, MOVING, 1e9)
 
 
 @pytest.mark.parametrize(
@@ -128,23 +129,34 @@ def test_sessions_that_flicker_are_no_news_however_long_it_lasts() -> None:
     ],
 )
 def test_numbers_that_moved_are_news_after_fifteen_seconds_and_not_before(now: Status) -> None:
-    assert not is_news(now, STANDING, 14.9)
-    assert is_news(now, STANDING, 15.0)
+    assert not is_news(now, STANDING, MOVING, 14.9)
+    assert is_news(now, STANDING, MOVING, 15.0)
 
 
 def test_what_is_no_number_is_news_at_once() -> None:
     one = msgspec.structs.replace(STANDING.endpoints[0], state="Draining")
-    assert is_news(msgspec.structs.replace(STANDING, cookie_name="OTHER"), STANDING, 0.0)
-    assert is_news(msgspec.structs.replace(STANDING, endpoints=(one, STANDING.endpoints[1])), STANDING, 0.0)
-    assert is_news(msgspec.structs.replace(STANDING, endpoints=STANDING.endpoints[:1]), STANDING, 0.0)
+    assert is_news(msgspec.structs.replace(STANDING, cookie_name="OTHER"), STANDING, MOVING, 0.0)
+    assert is_news(
+        msgspec.structs.replace(STANDING, endpoints=(one, STANDING.endpoints[1])), STANDING, MOVING, 0.0
+    )
+    assert is_news(msgspec.structs.replace(STANDING, endpoints=STANDING.endpoints[:1]), STANDING, MOVING, 0.0)
 
 
 def test_numbers_that_vanish_or_come_back_are_news_at_once() -> None:
     silent = with_sessions((1, 500), (2, 500), age=99.0)
-    assert is_news(silent, STANDING, 0.0)
-    assert is_news(STANDING, silent, 0.0)
-    assert is_news(msgspec.structs.replace(STANDING, imbalance=None), STANDING, 0.0)
+    assert is_news(silent, STANDING, MOVING, 0.0)
+    assert is_news(STANDING, silent, MOVING, 0.0)
+    assert is_news(msgspec.structs.replace(STANDING, imbalance=None), STANDING, MOVING, 0.0)
 
 
 def test_a_total_that_moved_while_no_shown_endpoint_did_is_news() -> None:
-    assert is_news(msgspec.structs.replace(STANDING, sessions=1100), STANDING, 15.0)
+    assert is_news(msgspec.structs.replace(STANDING, sessions=1100), STANDING, MOVING, 15.0)
+
+
+def test_the_last_session_is_news_once_nothing_changes_any_more() -> None:
+    resting = make_observed(proxies=(make_proxy("p", version=SETTLED), make_proxy("q", version=SETTLED)))
+    now = with_sessions((1, 499, 0, 91), (2, 500, 3, 100))
+    assert is_news(now, STANDING, resting, 60.0)
+    assert not is_news(now, STANDING, resting, 59.9)
+    assert not is_news(now, STANDING, MOVING, 1e9)
+    assert not is_news(with_sessions((1, 500, 0, 91), (2, 500, 3, 109)), STANDING, resting, 1e9)

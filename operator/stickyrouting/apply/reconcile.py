@@ -88,7 +88,7 @@ async def _tell(key: Key, observed: Observed, done: tuple[Plan, Outcome], ports:
         return  # Right after a start nothing is known of the proxies; what stands was judged from more.
     before = previous_conditions(body)
     status = make_status(observed, plan, outcome, before, ports.clock.epoch_ms())
-    if await write_status(body, status, ports):
+    if await write_status(body, status, observed, ports):
         await tell_transitions(observed.identity, before, status.conditions, ports)
         await tell_ends(observed, status.ends, ports)
 

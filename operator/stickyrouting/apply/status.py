@@ -10,7 +10,7 @@ from stickyrouting.apply.registry import Raw, key_of
 from stickyrouting.kube.events import Event, EventType
 from stickyrouting.model import names
 from stickyrouting.model.errors import NotFound, StickyError
-from stickyrouting.model.observed import Identity
+from stickyrouting.model.observed import Identity, Observed
 from stickyrouting.model.status import Condition, Status
 from stickyrouting.planner.conditions import transitions
 from stickyrouting.planner.status import is_news
@@ -35,14 +35,14 @@ def standing_status(body: Raw) -> Status | None:
         return None
 
 
-async def write_status(body: Raw, status: Status, ports: Ports) -> bool:
-    """Write the status if it tells news beside the one that stands; return whether it was written.
+async def write_status(body: Raw, status: Status, observed: Observed, ports: Ports) -> bool:
+    """Write the status of what was ``observed`` if that is news beside the one that stands; return whether it was.
 
     An operator that starts anew does not know when it was written, and may write numbers once too early.
     """
     key, now = key_of(body), ports.clock.monotonic()
     last = ports.memory.statuses.get(key, float("-inf"))
-    if not is_news(status, standing_status(body), now - last):
+    if not is_news(status, standing_status(body), observed, now - last):
         return False
     content = msgspec.json.decode(msgspec.json.encode(status))
     meta = body["metadata"]

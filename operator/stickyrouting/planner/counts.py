@@ -95,9 +95,14 @@ def imbalance(counts: Counts, endpoints: Sequence[Endpoint]) -> float | None:
     return max(loads, default=1.0) - 1
 
 
-def moved(before: int, after: int) -> bool:
-    """True if a number of sessions moved enough to tell: by more than 5 %, or to or from 0."""
-    return abs(after - before) > before * MOVED_SHARE
+def moved(before: int, after: int, share: float = MOVED_SHARE) -> bool:
+    """True if a number of sessions moved enough to tell: by more than ``share`` (5 %), or to or from 0."""
+    return abs(after - before) > before * share
+
+
+def at_rest(observed: Observed) -> bool:
+    """True if no proxy notes births, moves or ends."""
+    return not any(view.rate for view in live_proxies(observed))
 
 
 def connections_moved(before: int, after: int) -> bool:

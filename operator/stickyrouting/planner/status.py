@@ -7,10 +7,19 @@ from stickyrouting.model.observed import Observed
 from stickyrouting.model.plan import Outcome, Plan
 from stickyrouting.model.status import MAX_ENDPOINTS, Condition, EndpointStatus, ProxyCounts, Status
 from stickyrouting.planner import conditions
-from stickyrouting.planner.counts import Counts, connections_moved, count, imbalance, moved
+from stickyrouting.planner.counts import (
+    MOVED_SHARE,
+    Counts,
+    at_rest,
+    connections_moved,
+    count,
+    imbalance,
+    moved,
+)
 from stickyrouting.planner.moment import rfc3339
 
 NUMBERS_SECONDS = 15.0
+EXACT_SECONDS = 60.0
 _SHOWN_FIRST = {EndpointState.DRAINING: 0, EndpointState.UNREADY: 1, EndpointState.READY: 2}
 
 
@@ -42,15 +51,17 @@ def make_status(
     )
 
 
-def is_news(status: Status, standing: Status | None, seconds: float) -> bool:
-    """True if a status is worth writing ``seconds`` after numbers were written last.
+def is_news(status: Status, standing: Status | None, observed: Observed, seconds: float) -> bool:
+    """True if a status of what was ``observed`` is worth writing ``seconds`` after numbers were written last.
 
-    Whatever is no number is, at once; numbers are at most every 15 s, and only if sessions or connections moved: what
-    is written for another reason brings the present numbers with it.
+    Whatever is no number is, at once; numbers are at most every 15 s, and only if sessions or connections moved by
+    more than a few percent: what is written for another reason brings the present numbers with it. Once nothing
+    changes any more a single session is news too, after a minute, so that the numbers that stay are exact.
     """
     if standing is None or _without_numbers(status) != _without_numbers(standing):
         return True
-    return seconds >= NUMBERS_SECONDS and _numbers_moved(status, standing)
+    share = 0.0 if seconds >= EXACT_SECONDS and at_rest(observed) else MOVED_SHARE
+    return seconds >= NUMBERS_SECONDS and _numbers_moved(status, standing, share)
 
 
 def _without_numbers(status: Status) -> Status:
@@ -67,12 +78,12 @@ def _without_numbers(status: Status) -> Status:
     )
 
 
-def _numbers_moved(status: Status, standing: Status) -> bool:
-    """True if a number moved; both statuses are of the same endpoints."""
-    if moved(standing.sessions or 0, status.sessions or 0):
+def _numbers_moved(status: Status, standing: Status, share: float) -> bool:
+    """True if a number moved, of sessions by more than ``share``; both statuses are of the same endpoints."""
+    if moved(standing.sessions or 0, status.sessions or 0, share):
         return True
     return any(
-        moved(old.sessions or 0, new.sessions or 0)
+        moved(old.sessions or 0, new.sessions or 0, share)
         or connections_moved(old.connections or 0, new.connections or 0)
         for old, new in zip(standing.endpoints, status.endpoints, strict=True)
     )
