@@ -4,6 +4,8 @@ memory, shows.
 The cart belongs to the shop's own cookie ``cart``, not to the proxy's: so the answers tell on which process a
 *client* was served even when the proxy believes that it did everything right. A well-formed cart id that this
 process does not know is adopted with an empty cart: the client then reads a counter that starts again.
+
+It repeats what proxies tell it of a session, and fails as it is told to under ``/admin``.
 """
 
 import argparse
@@ -14,18 +16,23 @@ import os
 import re
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from apps.door import Door, Kind, Trouble
+
 COOKIE = "cart"
 CART_ID = re.compile(r"[0-9a-f]{24}")
 ITEM = re.compile(r"[a-z0-9-]{1,32}")
+STATUS = re.compile(r"[2-5][0-9]{2}")
 MAX_CARTS = 200_000
 MAX_LINES = 20
 MAX_SECONDS = 3600.0
+STATE_HEADER = "X-Sticky-Session"
 
 PAGE = """<!doctype html><title>shop</title>
 <style>body{{font:16px sans-serif;margin:3em;max-width:40em}}</style>
@@ -44,8 +51,8 @@ class Cart:
 
 @dataclass(slots=True)
 class Shop:
-    """One process: who it is, what it remembers, whether it calls itself ready, and how many requests are in
-    flight.
+    """One process: who it is, what it remembers, whether it calls itself ready, how many requests are in
+    flight, and the troubles that it shall still have.
     """
 
     pod: str
@@ -55,6 +62,7 @@ class Shop:
     ending: bool = False
     in_flight: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+    troubles: asyncio.Queue[Trouble] = field(default_factory=asyncio.Queue)
 
     def cart_of(self, session: str) -> Cart:
         """Cart of ``session``; the oldest cart makes room when the shop is full."""
@@ -64,7 +72,7 @@ class Shop:
 
     def answer(self, request: web.Request, session: str, cart: Cart) -> dict[str, Any]:
         """JSON object of every answer: pod, instance (new with each process), own address, session, counter,
-        cart.
+        cart; what the proxy told of its session, and which server it says that it used.
         """
         return {
             "pod": self.pod,
@@ -73,6 +81,8 @@ class Shop:
             "session": session,
             "counter": cart.counter,
             "cart": cart.items,
+            "state": request.headers.get(STATE_HEADER, ""),
+            "server": request.headers.get(f"{STATE_HEADER}-Server", ""),
         }
 
 
@@ -88,18 +98,23 @@ SHOP: web.AppKey[Shop] = web.AppKey("shop", Shop)
 
 
 def make_app(shop: Shop) -> web.Application:
-    """Web application of ``shop``; its endpoints are listed in the README of the tests."""
+    """Web application of ``shop``."""
     app = web.Application(middlewares=[count_in_flight])
     app[SHOP] = shop
     app.router.add_get("/", home)
     app.router.add_get("/cart", show_cart)
     app.router.add_post("/cart/{item}", add_item)
+    app.router.add_post("/logout", log_out)
     app.router.add_get("/slow", slow)
+    app.router.add_get("/status/{status}", fail)
+    app.router.add_get("/sold", sold)
     app.router.add_get("/ws", talk)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/ready", ready)
     app.router.add_post("/admin/ready", set_ready)
     app.router.add_post("/admin/crash", crash)
+    for kind in Kind:
+        app.router.add_post(f"/admin/{kind.value}", make_trouble(kind))
     return app
 
 
@@ -175,15 +190,46 @@ async def add_item(request: web.Request) -> web.StreamResponse:
     return reply(request, session, cart)
 
 
+async def log_out(request: web.Request) -> web.Response:
+    """Forget the cart, and tell the proxy that the session is over."""
+    session, cart = open_cart(request)
+    del request.app[SHOP].carts[session]
+    response = web.json_response(request.app[SHOP].answer(request, session, cart))
+    response.headers[STATE_HEADER] = "end"
+    response.del_cookie(COOKIE)
+    return response
+
+
 async def slow(request: web.Request) -> web.Response:
     """The cart as JSON after ``seconds`` (0 to 3600): a request that stays in flight."""
+    seconds = seconds_of(request)
+    session, cart = open_cart(request)
+    await asyncio.sleep(seconds)
+    return reply(request, session, cart)
+
+
+def seconds_of(request: web.Request) -> float:
+    """Number ``seconds`` of the query, 1 if there is none, at least 0 and at most an hour."""
     try:
-        seconds = float(request.query.get("seconds", "1"))
+        return min(max(float(request.query.get("seconds", "1")), 0.0), MAX_SECONDS)
     except ValueError as error:
         raise web.HTTPBadRequest(text="seconds must be a number\n") from error
-    session, cart = open_cart(request)
-    await asyncio.sleep(min(max(seconds, 0.0), MAX_SECONDS))
-    return reply(request, session, cart)
+
+
+async def fail(request: web.Request) -> web.Response:
+    """The cart as JSON with a ``status`` of the client's choice."""
+    status = request.match_info["status"]
+    if not STATUS.fullmatch(status):
+        raise web.HTTPBadRequest(text="status must be from 200 to 599\n")
+    response = reply(request, *open_cart(request))
+    response.set_status(int(status))
+    return response
+
+
+async def sold(request: web.Request) -> web.Response:
+    """Items in all carts of this process, by name: how often each was really put into one."""
+    carts = request.app[SHOP].carts.values()
+    return web.json_response(sum((Counter(cart.items) for cart in carts), Counter[str]()))
 
 
 async def talk(request: web.Request) -> web.WebSocketResponse:
@@ -224,16 +270,29 @@ async def crash(_: web.Request) -> web.Response:
     os._exit(1)
 
 
+def make_trouble(kind: Kind) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Handler that has the process fail for ``seconds``, once the answer is out."""
+
+    async def handle(request: web.Request) -> web.Response:
+        seconds = seconds_of(request)
+        request.app[SHOP].troubles.put_nowait(Trouble(kind, seconds))
+        return web.Response(text=f"{kind.value} for {seconds:g} s\n")
+
+    return handle
+
+
 @contextlib.asynccontextmanager
-async def serving(shop: Shop, host: str, port: int) -> AsyncIterator[web.BaseSite]:
+async def serving(shop: Shop, host: str, port: int) -> AsyncIterator[Door]:
     """Serve ``shop`` on ``host``:``port`` while the block runs."""
     runner = web.AppRunner(make_app(shop), access_log=None, handle_signals=False, keepalive_timeout=75.0)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
+    door = Door(runner, host, port)
+    await door.open()
+    keeper = asyncio.create_task(door.keep(shop.troubles))
     try:
-        yield site
+        yield door
     finally:
+        keeper.cancel()
         await runner.cleanup()
 
 

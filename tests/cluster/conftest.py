@@ -7,13 +7,21 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from cluster.lost_shop import REBIND, REJECT, Place, deploy
 from cluster.world import Shop, World, make_world
 from lab.choose import choose
 from lab.progress import Progress
 
-# The cluster tool's own tests take the cluster down; controllers need a minute after an outage of the API server;
-# the look back at all calls comes at the end.
-PLACES = {"test_lab": 0, "test_outage": 2, "test_rights": 3}
+# The cluster tool's own tests take the cluster down; some share two shops that would be in the others' way;
+# controllers need a minute after an outage of the API server; the look back at all calls comes at the end.
+PLACES = {
+    "test_lab": 0,
+    "test_ends": 2,
+    "test_losses": 2,
+    "test_rotation": 2,
+    "test_outage": 3,
+    "test_rights": 4,
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +43,15 @@ def world() -> Iterator[World]:
     yield asyncio.run(make_world(provider))
     if os.environ.get("STICKY_KEEP") != "1":
         provider.down(Progress())
+
+
+@pytest.fixture(scope="session")
+def places(world: World) -> Iterator[tuple[Place, ...]]:
+    """Return a shop that goes on with lost sessions (Rebind) and one that refuses them (Reject)."""
+    made = asyncio.run(deploy(world, REBIND, REJECT))
+    yield made
+    names = [place.shop.namespace for place in made]
+    asyncio.run(world.kubectl.run("delete", "namespace", *names, "--wait=false", "--ignore-not-found"))
 
 
 @pytest.fixture

@@ -1,31 +1,11 @@
 """``kubectl sticky`` on a real cluster: with its kubeconfig, its API server, its operator, its proxies."""
 
-import asyncio
 import json
-import os
-import sys
-from pathlib import Path
 
+from cluster.command import sticky
 from cluster.world import Shop, World
 
-SOURCE = Path(__file__).parents[2] / "operator"
 STRANGER = "00ff00ff00ff00ff"
-
-
-async def sticky(world: World, *arguments: str) -> tuple[int, str, str]:
-    """Run the command; return its exit code, its output and what it said beside."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "stickyrouting.cli.main",
-        *arguments,
-        env={**os.environ, "PYTHONPATH": str(SOURCE), "KUBECONFIG": str(world.provider.kubeconfig)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
 
 
 async def test_status_shows_what_kubectl_knows(world: World, shop: Shop) -> None:

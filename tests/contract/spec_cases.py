@@ -31,6 +31,10 @@ NAME = (
 GRACE = "write a duration from 30s to 24h in whole seconds, such as 90s, 10m or 1h30m"
 INTERVAL = "write a duration from 100ms to 1h, such as 500ms, 1s or 1m30s"
 REPLICAS = "set 1 or more; to stop the proxies delete the StickyService"
+NETWORK = "write a network as address/length, such as 10.0.0.0/8, 192.0.2.7/32 or 2001:db8::/32"
+SECRET_NAME = (
+    "write the name of a Secret in this namespace: lower case letters, digits, '-' and '.', without namespace"
+)
 SLOW_START = "write a duration from 0s (no slow start) to 1h, such as 30s or 2m"
 MAX_PER_POD = "set 1 or more, or leave the field out for no limit"
 PATH_CHARACTERS = "use characters of a URL path and query only; write others as %XX"
@@ -90,11 +94,45 @@ TAKEN: tuple[tuple[str, Any], ...] = (
         "spec.proxy.service",
         {"type": "LoadBalancer", "port": 80, "annotations": {"example.com/lb": "internal"}},
     ),
+    ("spec.proxy.tls", {"secretName": "shop.example.com-tls"}),
+    ("spec.proxy.trustedProxies", []),
+    ("spec.proxy.trustedProxies", ["10.0.0.1/8", "0.0.0.0/0", "255.255.255.255/32", "198.18.0.0/15"]),
+    (
+        "spec.proxy.trustedProxies",
+        ["::/0", "2001:DB8::/32", "::1/128", "fe80::1:2/64", "1:2:3:4:5:6:7::/112"],
+    ),
+    ("spec.proxy.trustedProxies", ["1:2:3:4:5:6:7:8/128", "::2:3:4:5:6:7:8/127", "1::3:4:5:6:7:8/99"]),
+    ("spec.proxy.trustedProxies", ["10.0.0.0/8"] * 64),
     ("spec.proxy.timeouts.tunnel", "24h"),
     ("spec.proxy.timeouts.queue", "1ms"),
     ("spec.proxy.healthCheck", {"path": "/healthz?full=1", "interval": "100ms", "fall": 1, "rise": 100}),
 )
 
+NO_NETWORKS = (
+    "",
+    "everybody",
+    "10.0.0.0",
+    "10.0.0.0/",
+    "10.0.0.0/33",
+    "10.0.0.0/08",
+    "10.0.0.0/-1",
+    "10.0.0.0/255.0.0.0",
+    "10.0.0/8",
+    "010.0.0.0/8",
+    "256.0.0.0/8",
+    "10.0.0.0/8 ",
+    "10.0.0.0/8\n",
+    "10.0.0.0/٨",
+    "2001:db8::/129",
+    "2001:db8::1::/64",
+    "2001:db8/32",
+    ":::/0",
+    "1:2:3:4:5:6:7:8::/128",
+    "1:2:3:4:5:6:7:8:9/128",
+    "12345::/16",
+    "fe80::1%eth0/64",
+    "::ffff:10.0.0.0/104",
+)
 REFUSED: tuple[Refused, ...] = (
     Refused("metadata.name", "a" * 53, NAME),
     Refused("metadata.name", "8shop", NAME),
@@ -177,6 +215,14 @@ REFUSED: tuple[Refused, ...] = (
     ),
     Refused("spec.proxy.service.annotations", {"a/b/c": "d"}, ANNOTATION_KEYS),
     Refused("spec.proxy.service.annotations", {"stickyrouting.io/x": "d"}, OUR_KEYS),
+    *(
+        Refused("spec.proxy.tls.secretName", name, SECRET_NAME)
+        for name in ("", "Shop", "shop/tls", "-tls", "tls.", "a..b")
+    ),
+    *(
+        Refused("spec.proxy.trustedProxies", ["10.0.0.0/8", network], NETWORK, "spec.proxy.trustedProxies[*]")
+        for network in NO_NETWORKS
+    ),
     Refused("spec.proxy.timeouts.connect", "0s", DURATION),
     Refused("spec.proxy.timeouts.client", "0h0m", DURATION),
     Refused("spec.proxy.timeouts.server", "24h1ms", DURATION),
@@ -223,6 +269,8 @@ MISTYPED: tuple[Mistyped, ...] = (
         "spec.proxy.service.type", "ExternalName", 'supported values: "ClusterIP"', "Invalid enum value"
     ),
     Mistyped("spec.proxy.service.port", 0, "greater than or equal to 1", ">= 1"),
+    Mistyped("spec.proxy.tls", {}, "Required value", "missing required field secretName"),
+    Mistyped("spec.proxy.trustedProxies", ["10.0.0.0/8"] * 65, "must have at most 64 items", "length <= 64"),
     Mistyped("spec.proxy.healthCheck.fall", 0, "greater than or equal to 1", ">= 1"),
     Mistyped("spec.proxy.resources.limits", {"cpu": "-1"}, "should match", "matching regex"),
     Mistyped(TOLERATIONS, [{"operator": "Exists"}] * 33, "must have at most 32 items", "length <= 32"),

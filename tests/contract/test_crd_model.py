@@ -108,6 +108,7 @@ def test_lists_say_how_they_are_merged(schema: dict[str, Any]) -> None:
     } == {
         "spec.proxy.template.spec.tolerations": "atomic",
         "spec.proxy.template.spec.topologySpreadConstraints": "atomic",
+        "spec.proxy.trustedProxies": "atomic",
         "spec.proxy.template.spec.topologySpreadConstraints[*].matchLabelKeys": "atomic",
         "status.conditions": "map",
         "status.endpoints": "atomic",

@@ -15,6 +15,7 @@ from stickyrouting.model.desired import (
     Cookie,
     CookieLifetime,
     Desired,
+    Earlier,
     Endpoint,
     EndpointState,
     HealthCheck,
@@ -25,6 +26,7 @@ from stickyrouting.model.desired import (
     RejectStatus,
     Retry,
     Timeouts,
+    Tls,
 )
 from stickyrouting.model.errors import InvalidDesired
 from stickyrouting.planner.placement import Load, Weights, place
@@ -51,6 +53,7 @@ EVERYTHING = Desired(
     ),
     placement=Placement(Algorithm.CONSISTENT_HASH, 30_000, 500),
     cookie=Cookie("/a$b%20'c", "example.com", lifetime=CookieLifetime.PERMANENT),
+    earlier=Earlier(60, 1_795_000_300, 1_794_996_400),
 )
 SETTINGS = ProxySettings(threads=4, maxconn=20_000, table_size=500_000)
 TOLD = msgspec.structs.replace(
@@ -64,11 +67,17 @@ REFUSING = msgspec.structs.replace(
     lost=Lost(OnLost.REJECT, RejectStatus.UNAVAILABLE, RejectCookie.REMOVE, Retry.IDEMPOTENT),
     endpoints=(Endpoint(7, "shop-a", "198.18.0.1", 8080, EndpointState.READY),),
 )
+ENCRYPTED = msgspec.structs.replace(REFUSING, lost=Lost(), tls=Tls("shop-tls"))
+TRUSTING = msgspec.structs.replace(
+    ENCRYPTED, trusted_proxies=("10.0.0.0/8", "2001:db8::/32"), state_header="X-Sticky-State"
+)
 CASES = {
     "minimal": (MINIMAL, ProxySettings()),
     "everything": (EVERYTHING, SETTINGS),
     "told": (TOLD, ProxySettings()),
     "refusing": (REFUSING, ProxySettings()),
+    "encrypted": (ENCRYPTED, ProxySettings()),
+    "trusting": (TRUSTING, ProxySettings()),
 }
 
 
@@ -142,6 +151,18 @@ def test_every_file_has_its_case() -> None:
         (
             {"endpoints": (msgspec.structs.replace(EVERYTHING.endpoints[0], weight=1001),)},
             "endpoint 1: weight 1001 is not from 0 to 1000",
+        ),
+        (
+            {"tls": Tls("../keys")},
+            "tls.secret '../keys': use lower case letters, digits, '-' and '.', as in a Secret's name",
+        ),
+        (
+            {"trusted_proxies": ("10.0.0.0/8", "10.0.0.0/33")},
+            "trustedProxies '10.0.0.0/33': use an IPv4 or IPv6 address, / and the length of its prefix",
+        ),
+        (
+            {"trusted_proxies": ("::/0 or { always_true",)},
+            "trustedProxies '::/0 or { always_true': use an IPv4 or IPv6 address, / and the length of its prefix",
         ),
         ({"endpoints": EVERYTHING.endpoints[:1] * 2}, "endpoint 1: is in the list 2 times"),
         (

@@ -108,6 +108,8 @@ EVERYTHING = {
             "port": 443,
             "annotations": {"service.beta.kubernetes.io/aws-load-balancer-type": "nlb"},
         },
+        "tls": {"secretName": "shop.example.test"},
+        "trustedProxies": ["198.18.0.0/15", "2001:db8::/32"],
         "timeouts": {"connect": "1s", "client": "2m", "server": "3m", "tunnel": "2h", "queue": "1s500ms"},
         "healthCheck": {"path": "/healthz?deep=1", "interval": "500ms", "fall": 2, "rise": 3},
     },

@@ -75,6 +75,7 @@ class Pod:
     root: Path
     authority: Authority = field(default_factory=Authority)
     version: int = 0
+    highest: int = 0
     stop_delay: float = 0.5
     agent: asyncio.subprocess.Process | None = None
     haproxy: asyncio.subprocess.Process | None = None
@@ -98,7 +99,7 @@ class Pod:
             **{f"STICKY_{name}_PORT": str(port) for name, port in zip(variables, self.ports, strict=True)},
             **{
                 f"STICKY_{name.upper()}_DIR": str(self.root / name)
-                for name in ("run", "config", "keys", "state")
+                for name in ("run", "config", "keys", "state", "tls")
             },
             "POD_NAME": "shop-sticky-1",
             "POD_NAMESPACE": "demo",
@@ -113,6 +114,9 @@ class Pod:
     def write_desired(self, endpoints: Sequence[Endpoint], **changes: object) -> int:
         """Mount a new desired state; return its version."""
         self.version += 1
+        self.highest = (
+            max(self.highest, *(endpoint.id for endpoint in endpoints)) if endpoints else self.highest
+        )
         desired = Desired(
             version=self.version,
             namespace="demo",
@@ -124,6 +128,7 @@ class Pod:
             timeouts=Timeouts(),
             health_check=HealthCheck(interval_ms=200, fall=3, rise=1),
             endpoints=tuple(endpoints),
+            highest_id=self.highest,
             # So that a few sessions are on all pods, always; tests/haproxy/test_placement_agent.py tests the others.
             placement=Placement(Algorithm.ROUND_ROBIN),
         )
@@ -265,7 +270,7 @@ class Pod:
 @contextlib.asynccontextmanager
 async def make_pod(root: Path) -> AsyncIterator[Pod]:
     """Yield a pod whose directories exist; end its processes and remove what they left."""
-    for name in ("run", "config", "keys/a", "keys/b", "state"):
+    for name in ("run", "config", "keys/a", "keys/b", "state", "tls"):
         (root / name).mkdir(parents=True)
     pod = Pod(root)
     try:

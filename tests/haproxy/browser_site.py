@@ -22,7 +22,7 @@ from haproxy.harness import (
 from haproxy.placement_site import reload
 from stickyrouting.model.desired import Desired
 from stickyrouting.model.keys import KeySet
-from stickyrouting.render.haproxy_cookie import TLS
+from stickyrouting.render.haproxy_names import TLS
 
 _NUMBERS = itertools.count(10, 2)
 _SECURE = f"%[var({TLS}),iif('; Secure','')]"

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
@@ -25,7 +26,7 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class H2:
-    """A connection in the clear, known beforehand to speak HTTP/2."""
+    """A connection that is known beforehand to speak HTTP/2."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -68,9 +69,9 @@ class H2:
             raise Refused(str(error)) from error
 
 
-async def connect(port: int) -> H2:
-    """Open a connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def connect(port: int, context: ssl.SSLContext | None = None, host: str | None = None) -> H2:
+    """Open a connection, in the clear or by TLS to ``host``."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=host)
     writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, b""))
     return H2(reader, writer)
 

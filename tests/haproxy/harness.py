@@ -15,6 +15,7 @@ from aiohttp import web
 
 from haproxy.binary import haproxy_command
 from haproxy.ports import free_ports
+from haproxy.server_certificates import make_pair
 from stickyrouting.haproxy.commands import SetTable, ShowTable, ShowTableKey
 from stickyrouting.haproxy.runtime import MasterClient, RuntimeClient
 from stickyrouting.model.desired import Desired, Endpoint, EndpointState, HealthCheck
@@ -249,6 +250,9 @@ def write_files(desired: Desired, keys: KeySet, settings: ProxySettings) -> None
     # No slots: births go round robin, so that tests know where.
     Path(settings.map_path(MapName.BIRTHS)).write_text(map_text(render_births((), Gate.OPEN)))
     Path(settings.server_state).write_text("1\n")
+    if desired.tls:
+        pair = make_pair()
+        Path(settings.certificate).write_bytes(pair.certificate + pair.key)
     weights = place(desired.endpoints, desired.placement, Load()).weights
     Path(settings.config).write_text(render_config(desired, weights, settings))
 

@@ -19,11 +19,12 @@ from stickyrouting.haproxy.commands import (
     EnableServer,
     ServerState,
     SetState,
+    SetWeight,
     ShowStat,
     ShowTallies,
 )
 from stickyrouting.model.desired import Endpoint, HealthCheck, Lost, OnLost, Timeouts
-from stickyrouting.render.haproxy_names import APP, IDS, TALLY
+from stickyrouting.render.haproxy_names import APP, BIRTH_TALLY, FALLBACK, IDS, TALLY
 from stickyrouting.render.maps import MapName, render_maps
 
 PODS = (1, 2, 3)
@@ -45,26 +46,36 @@ class Site:
         """Tell HAProxy, in the agent's order, that pods are gone and others there."""
         proxy, run = self.proxy, self.proxy.runtime.run
         listed = (*(endpoint for endpoint in proxy.desired.endpoints if endpoint.id not in gone), *new)
-        maps = render_maps(msgspec.structs.replace(proxy.desired, endpoints=listed), KEYS)
+        highest = max(proxy.desired.highest_id, *(endpoint.id for endpoint in listed)) if listed else 0
+        told = msgspec.structs.replace(proxy.desired, endpoints=listed, highest_id=highest)
+        maps = render_maps(told, KEYS)
+        for endpoint in new:
+            await run(AddServer(endpoint.id, endpoint.address, endpoint.port, 0, CHECK))
+            await run(EnableHealth(endpoint.id))
+            await run(EnableServer(endpoint.id))
         for name in (MapName.HINT2ID, MapName.ID2HINT):
             await proxy.runtime.replace_map(proxy.settings.map_path(name), maps[name])
         for id_ in gone:
             await run(SetState(id_, ServerState.MAINT))
         for endpoint in new:
-            await run(AddServer(endpoint.id, endpoint.address, endpoint.port, 100, CHECK))
-            await run(EnableHealth(endpoint.id))
-            await run(EnableServer(endpoint.id))
+            await run(SetWeight(endpoint.id, 100))
         for id_ in gone:
             await run(ClearTableKey(IDS, str(id_)))
 
     async def tallied(self) -> dict[str, int]:
         """Return what rules have counted."""
-        return await self.proxy.runtime.run(ShowTallies(TALLY))
+        found = await self.proxy.runtime.run(ShowTallies(TALLY))
+        return {word: count for word, count in found.items() if word != BIRTH_TALLY}
+
+    async def unserved_births(self) -> int:
+        """Return how many requests without a session HAProxy found no server for."""
+        return (await self.proxy.runtime.run(ShowTallies(TALLY))).get(BIRTH_TALLY, 0)
 
     async def unserved(self) -> int:
         """Return how many requests HAProxy found no server for."""
         lines = await self.proxy.runtime.run(ShowStat())
-        return next(line.unserved for line in lines if (line.proxy, line.server) == (APP, "BACKEND"))
+        backends = [line for line in lines if line.server == "BACKEND" and line.proxy in (APP, FALLBACK)]
+        return sum(line.unserved for line in backends)
 
     async def is_down(self, id_: int) -> bool:
         """Return whether the proxy's own check says that a pod is down."""
@@ -91,7 +102,12 @@ async def make_site(run: Path, lost: Lost, **changes: object) -> AsyncIterator[S
     for id_ in PODS:
         await pods.start(id_)
     listed = [pods.endpoint(id_) for id_ in PODS]
-    settled = {"health_check": CHECK, "timeouts": Timeouts(connect=400, server=1_500), **changes}
+    settled = {
+        "health_check": CHECK,
+        "timeouts": Timeouts(connect=400, server=1_500),
+        "highest_id": max(PODS),
+        **changes,
+    }
     # When a server fails, HAProxy closes a client's connection that was used before without a word: whether to ask
     # again is up to the client, and ours would.
     connector = aiohttp.TCPConnector(force_close=True, limit=0)

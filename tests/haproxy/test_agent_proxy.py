@@ -10,6 +10,7 @@ import pytest
 from haproxy.agent_pod import KEY, Pod, endpoint, make_pod, until
 from haproxy.agent_traffic import Client, Shop, traffic
 from haproxy.binary import haproxy_command
+from stickyrouting.agent.placing import YOUNG_SECONDS
 from stickyrouting.model.desired import EndpointState
 from stickyrouting.model.report import HaproxyState
 
@@ -92,6 +93,8 @@ async def test_endpoints_come_and_go_under_load_without_a_reload_and_move_no_oth
     clients = await make_clients(http, pod, 12)
     async with traffic(clients):
         await pod.reached(pod.write_desired([one, two, three]))
+        # The others take the births until all proxies may be expected to know the new one.
+        await asyncio.sleep(YOUNG_SECONDS + 0.5)
         newcomers = await make_clients(http, pod, 9)
         assert "3" in pods_of(newcomers)
         unready = endpoint(2, shop.ports[2], EndpointState.UNREADY)

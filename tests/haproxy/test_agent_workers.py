@@ -45,10 +45,15 @@ async def test_a_worker_that_a_websocket_keeps_alive_follows_hints_and_keys(
         await until(lambda: pod.tells(lambda report: report.generation == 2), "the second slot signs")
         await pod.reached(pod.write_desired([*two, endpoint(3, shop.ports[3])], idle_seconds=900))
         assert (await pod.report()).haproxy.workers == 2
+        # What its maps name it has: a worker that a reload left behind gets no servers.
         keys = await master.every_worker(ShowMap(f"{pod.run}/keys.map"))
         hints = await master.every_worker(ShowMap(f"{pod.run}/id2hint.map"))
-        assert [[key for key, _ in entries] for entries in keys.values()] == [["k1", "k2"]] * 2
-        assert [[id_ for id_, _ in entries] for entries in hints.values()] == [["1", "2", "3"]] * 2
+        assert [[key for key, _ in entries] for entries in keys.values()] == [["k1", "k2", "hint.key"]] * 2
+        assert [entries[-1] for entries in hints.values()] == [("highest", "3"), ("highest", "2")]
+        assert [[id_ for id_, _ in entries[:-1]] for entries in hints.values()] == [
+            ["1", "2", "3"],
+            ["1", "2"],
+        ]
         await socket.send_str("still here")
         assert (await socket.receive_str()).endswith(":still here")
 
@@ -91,3 +96,46 @@ async def test_a_session_lives_as_long_as_its_websocket_is_open(
         await client.get()
     assert client.moves == []
     assert (await pod.metrics())["sticky_agent_sessions"] == 1
+
+
+async def test_an_old_worker_sends_the_client_of_a_newer_pod_away_and_the_newest_knows_the_session(
+    pod: Pod, shop: Shop, http: aiohttp.ClientSession
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", pod.ports[0])
+    assert (await ask(reader, writer, "")).startswith("HTTP/1.1 200")
+    async with http.ws_connect(f"{pod.url}/ws"):
+        three = [endpoint(id_, shop.ports[id_]) for id_ in (1, 2, 3)]
+        await pod.reached(pod.write_desired(three[:2], idle_seconds=900))
+        await pod.reached(pod.write_desired(three, idle_seconds=900))
+        newborn = await born_on(3, pod, http)
+        # The connection is the old worker's.
+        answer = await ask(reader, writer, newborn.cookie)
+        assert (await pod.report()).haproxy.workers == 2
+        head = answer.lower().split("\r\n")
+        assert head[0] == "http/1.1 503 service unavailable"
+        assert {"retry-after: 1", "connection: close"} <= set(head)
+        assert not [line for line in head if line.startswith("set-cookie")]
+        newborn.break_hint()
+        await newborn.get()
+        assert (newborn.pod, newborn.moves, newborn.failures) == ("3", [], [])
+    writer.close()
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cookie: str) -> str:
+    """Send a request on a connection; return the head of its answer."""
+    writer.write(f"GET / HTTP/1.1\r\nHost: shop\r\nCookie: {cookie}\r\n\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    length = next((line for line in head.lower().split("\r\n") if line.startswith("content-length: ")), "")
+    await reader.readexactly(int(length.partition(": ")[2] or 0))
+    return head
+
+
+async def born_on(id_: int, pod: Pod, http: aiohttp.ClientSession) -> Client:
+    """Return the client of a session that was born on a pod."""
+    for _ in range(400):
+        client = Client(http, pod.url)
+        await client.get()
+        if client.pod == str(id_):
+            return client
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"no session was born on pod {id_}")

@@ -31,6 +31,7 @@ from stickyrouting.model.desired import (
     HealthCheck,
     Placement,
     Timeouts,
+    Tls,
 )
 from stickyrouting.render.haproxy_names import MAX_SERVER_ID
 from stickyrouting.render.haproxy_settings import ProxySettings
@@ -96,7 +97,7 @@ async def test_the_binary_accepts_the_limits_of_what_a_desired_state_may_say(
 @pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.cfg")), ids=lambda path: path.stem)
 async def test_the_binary_accepts_every_golden_file(golden: Path, tmp_path: Path) -> None:
     settings = make_settings(tmp_path, free_ports(4))
-    write_files(make_desired(), KEYS, settings)
+    write_files(make_desired(tls=Tls("shop-tls")), KEYS, settings)
     replace_config(settings, lambda _: golden.read_text().replace(ProxySettings().run, settings.run))
     assert await check_config(settings.config) == ""
 

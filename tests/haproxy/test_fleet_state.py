@@ -14,6 +14,7 @@ from haproxy.fleet import Fleet, ProxyPod, make_fleet
 from haproxy.state_site import END, HEADER, Reply, Speakers, born, running_speakers, send
 from haproxy.test_state_header import active, moved
 from stickyrouting.affinity.entry import ENDED
+from stickyrouting.agent.placing import YOUNG_SECONDS
 
 DELAY = 1.0
 """Seconds within which an end holds on all proxies, on a machine that has other things to do."""
@@ -149,6 +150,8 @@ async def test_a_header_that_is_set_later_is_told_after_a_reload_and_follows_pod
 
         await until(is_told, "the application is told of its session")
         await pod.reached(pod.write_desired(pods, state_header=HEADER))
+        # The others take the births until all proxies may be expected to know the new ones.
+        await asyncio.sleep(YOUNG_SECONDS + 0.5)
         newcomers = [await born(pod.ports[0]) for _ in range(6)]
         assert {reply.pod for reply in newcomers} == set(PODS)
         assert [reply.state for reply in newcomers] == [[active(r.cookie, r.pod)] for r in newcomers]

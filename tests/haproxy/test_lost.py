@@ -7,10 +7,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from haproxy.harness import KEYS, Client, make_desired, running_haproxy, until
+from haproxy.harness import KEYS, Client, free_ports, make_desired, running_haproxy, until
 from haproxy.lost_site import CHECK, HOW, PODS, REBIND, REJECT, assert_unavailable, make_site
 from haproxy.placement_site import set_slots
-from stickyrouting.model.desired import Lost, OnLost, RejectCookie, RejectStatus
+from stickyrouting.model.desired import (
+    Address,
+    HealthCheck,
+    Lost,
+    OnLost,
+    RejectCookie,
+    RejectStatus,
+    Timeouts,
+)
 from stickyrouting.render.haproxy_lost import Tally
 from stickyrouting.render.haproxy_names import APP, NEWBORN
 from stickyrouting.render.maps import hint
@@ -102,6 +110,33 @@ async def test_a_container_restarted_in_place_has_lost_its_sessions(lost: Lost, 
         assert (answer.status, answer.pod != pod, told) == (200, True, {Tally.FAILED_OVER_GONE: 1})
 
 
+async def test_reject_refuses_whom_a_restarted_container_answers_that_was_tried_again_and_again(
+    tmp_path: Path,
+) -> None:
+    async with make_site(tmp_path, REJECT) as site:
+        cookie, pod = await site.client.born()
+        site.pods.stop(pod)
+        waiting = asyncio.create_task(site.client.get(cookie, "/after"))
+        await asyncio.sleep(0.1)
+        await site.unlist((pod,))
+        await site.pods.start(4, at=pod)
+        answer = await waiting
+        assert site.pods.got[4, "GET", "/after"] == 1, "it came before the proxy tried again"
+        assert (answer.status, answer.headers["Set-Cookie"].split(";")[0]) == (410, "STICKY=")
+        assert await site.tallied() == {Tally.REJECTED_GONE: 1}
+
+
+async def test_under_reject_a_pod_that_takes_connections_again_answers_whoever_waited(tmp_path: Path) -> None:
+    async with make_site(tmp_path, REJECT) as site:
+        cookie, pod = await site.client.born()
+        site.pods.stop(pod)
+        waiting = asyncio.create_task(site.client.get(cookie))
+        await asyncio.sleep(0.1)
+        await site.pods.start(pod)
+        assert ((await waiting).status, (await waiting).pod) == (200, pod)
+        await site.assert_kept(cookie, pod)
+
+
 @TROUBLE
 async def test_rebind_moves_a_session_once_the_check_agrees_that_its_pod_can_not_be_reached(
     trouble: str, tmp_path: Path
@@ -118,6 +153,16 @@ async def test_rebind_moves_a_session_once_the_check_agrees_that_its_pod_can_not
         assert (await site.client.get(moved.cookie)).pod == moved.pod
         assert (time.monotonic() - began < 0.4, await site.unserved()) == (True, 0)
         assert await site.tallied() == {Tally.FAILED_OVER_UNREACHABLE: 1}
+
+
+async def test_rebind_outlasts_a_check_that_waits_for_its_connections_as_well(tmp_path: Path) -> None:
+    check = HealthCheck(interval_ms=200, fall=6, rise=1)
+    brief = Timeouts(connect=200, server=1_500)
+    async with make_site(tmp_path, REBIND, health_check=check, timeouts=brief) as site:
+        cookie, pod = await site.client.born()
+        site.pods.swallow(pod)
+        moved = await site.client.get(cookie)
+        assert (moved.status, moved.pod != pod) == (200, True)
 
 
 async def test_rebind_moves_nobody_while_the_check_does_not_agree(tmp_path: Path) -> None:
@@ -233,6 +278,21 @@ async def test_while_no_pod_is_listed_at_all_nobody_loses_a_session(lost: Lost, 
         assert (refused, await site.unserved()) == ((1, 0) if lost is REJECT else (0, 1))
         assert Tally.REJECTED_GONE not in await site.tallied()
         assert await site.proxy.value(cookie) == pod
+
+
+@HOW
+async def test_what_the_fallback_can_not_serve_either_is_counted_unless_it_was_a_birth(
+    lost: Lost, tmp_path: Path
+) -> None:
+    nobody = Address("127.0.0.1", free_ports(1)[0])
+    async with make_site(tmp_path, lost, fallback=nobody) as site:
+        cookie, _ = await site.client.born()
+        await site.unlist(PODS)
+        assert_unavailable(await site.client.get(cookie))
+        assert_unavailable(await site.client.get())
+        counted = await site.unserved() - await site.unserved_births()
+        refused = (await site.tallied()).get(Tally.REJECTED_UNREACHABLE, 0)
+        assert (counted, refused) == ((0, 1) if lost is REJECT else (1, 0))
 
 
 async def test_a_worker_whose_table_is_not_complete_refuses_nobody_for_good(tmp_path: Path) -> None:

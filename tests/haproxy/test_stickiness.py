@@ -56,7 +56,7 @@ async def test_a_session_is_born_marked_confirmed_by_its_first_return_and_then_l
 ) -> None:
     birth = await client.get()
     parts = birth.cookie.split(".")
-    assert [len(part) for part in parts] == [32, 10, 10, 16, 2]
+    assert [len(part) for part in parts] == [32, 18, 10, 16, 2]
     assert parts[1] == hint(KEYS.hint_key, birth.pod)
     assert parts[4] == "k1"
     assert birth.headers["Set-Cookie"].endswith("; Path=/; HttpOnly; SameSite=Lax")

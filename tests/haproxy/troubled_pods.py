@@ -11,14 +11,19 @@ from haproxy.ports import free_ports
 from stickyrouting.model.desired import Endpoint, EndpointState
 
 LATE_SECONDS = 0.6
+CHECK_PATH = "/check"
 
 
 @dataclass(slots=True)
 class TroubledPods:
-    """Pods by id; ``got`` counts (pod, method, path) of every request that arrived, answered or not."""
+    """Pods by id; ``got`` counts (pod, method, path) of every request that arrived, answered or not.
+
+    ``checks`` is the status by which a pod answers its health check, 0 if it does not.
+    """
 
     ports: dict[int, int] = field(default_factory=dict)
     got: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    checks: dict[int, int] = field(default_factory=dict)
     _servers: dict[int, asyncio.Server] = field(default_factory=dict)
     _open: dict[int, list[asyncio.StreamWriter]] = field(default_factory=dict)
     _holes: list[socket.socket] = field(default_factory=list)
@@ -85,7 +90,9 @@ class TroubledPods:
         if path == "/die-first" and self.requests(path) == 1:
             self.stop(id_)
             return False
-        if path == "/hang":
+        if path == CHECK_PATH:
+            path = f"/{self.checks.get(id_, 200)}"
+        if path in ("/hang", "/0"):
             await reader.read()
             return False
         if path == "/late":

@@ -23,6 +23,7 @@ from stickyrouting.model.report import (
     HaproxyState,
     MapReport,
     Report,
+    ServerReach,
     encode_report,
 )
 from stickyrouting.watch.kinds import POD, SECRET
@@ -43,12 +44,22 @@ class Agent:
     pieces: int = 1
     map: MapReport = field(default_factory=MapReport)
     ends: tuple[EndAnswer, ...] = ()
+    servers: tuple[ServerReach, ...] | None = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
         haproxy = HaproxyReport(HaproxyState.READY, refilled=True, workers=1, reloads=0)
         body = encode_report(
-            Report("p", self.version, self.generation, 2, haproxy, map=self.map, ends=self.ends)
+            Report(
+                "p",
+                self.version,
+                self.generation,
+                2,
+                haproxy,
+                map=self.map,
+                ends=self.ends,
+                servers=self.servers,
+            )
         )
         told, length = web.StreamResponse(), -(-len(body) // self.pieces)
         await told.prepare(request)

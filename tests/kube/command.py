@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,8 @@ from kube.loop_site import Manifest
 from stickyrouting.cli.main import sticky as command
 from stickyrouting.watch.kinds import STICKY_SERVICE
 
+SOURCE = Path(__file__).parents[2] / "operator"
+
 
 class Done(NamedTuple):
     """What a run of the command came to."""
@@ -21,11 +25,18 @@ class Done(NamedTuple):
     err: str
 
 
+async def end_of(process: asyncio.subprocess.Process) -> Done:
+    """Wait for the end of a process that was started, and return what it came to."""
+    out, err = await asyncio.wait_for(process.communicate(), 20)
+    return Done(await process.wait(), out.decode(), err.decode())
+
+
 class Kubectl:
     """The command with a kubeconfig for an API server."""
 
     def __init__(self, api: ApiServer, config: Path) -> None:
         self.api, self.config = api, config
+        self._started: list[asyncio.subprocess.Process] = []
         content = {
             "current-context": "test",
             "clusters": [{"name": "test", "cluster": {"server": api.url}}],
@@ -43,6 +54,27 @@ class Kubectl:
         if found.exception is not None and not isinstance(found.exception, SystemExit):
             raise found.exception
         return Done(found.exit_code, found.stdout, found.stderr)
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        """Start it as a process of its own, of which several may run at once; :meth:`close` ends what still runs."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "stickyrouting.cli.main",
+            *arguments,
+            env={**os.environ, "KUBECONFIG": str(self.config), "PYTHONPATH": str(SOURCE)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._started.append(process)
+        return process
+
+    async def close(self) -> None:
+        """End what was started and still runs."""
+        for process in self._started:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
     def body(self, name: str = "shop") -> Manifest:
         return self.api.get(STICKY_SERVICE, "demo", name)

@@ -12,10 +12,9 @@ import pytest
 from kube.api.faults import Refuse
 from kube.api.journal import Call
 from kube.api.server import ApiServer
-from kube.api.waiting import until
 from kube.command import Done, Kubectl
 from kube.loop_site import Manifest, sticky
-from stickyrouting.model.names import ANNOTATION_END, ANNOTATION_ROTATE_KEYS
+from stickyrouting.model.names import ANNOTATION_END
 from stickyrouting.watch.kinds import STICKY_SERVICE
 
 ANN, BOB = "0123456789abcdef", "fedcba9876543210"
@@ -106,7 +105,24 @@ async def test_more_names_than_status_shows_are_asked_for_in_turns(kubectl: Kube
     [
         ({}, "the operator to take up the request (does it run? kubectl get deployments -A"),
         (
-            {"conditions": [{"type": "Accepted", "status": "False", "message": "spec.x: no"}]},
+            {
+                "conditions": [
+                    {
+                        "type": "ResolvedRefs",
+                        "status": "False",
+                        "reason": "ConnectionsRefused",
+                        "message": "no",
+                    }
+                ]
+            },
+            "the operator to take up the request (does it run? kubectl get deployments -A",
+        ),
+        (
+            {
+                "conditions": [
+                    {"type": "Accepted", "status": "False", "reason": "InvalidSpec", "message": "spec.x: no"}
+                ]
+            },
             "the operator to take up the request (Accepted is False: spec.x: no)",
         ),
     ],
@@ -149,48 +165,6 @@ async def test_an_api_server_that_fails_while_waiting_is_asked_again(
     assert (await running).code == 0
 
 
-async def test_keys_rotate_writes_a_new_value_and_waits_until_every_proxy_signs(kubectl: Kubectl) -> None:
-    kubectl.answer(
-        {ANNOTATION_ROTATE_KEYS: "before"}, keys={"epoch": 1, "phase": "Settled", "lastRequest": "before"}
-    )
-    running = asyncio.create_task(kubectl.run("keys", "rotate", "shop"))
-    await until(lambda: kubectl.notes()[ANNOTATION_ROTATE_KEYS] != "before")
-    notes = kubectl.notes()
-    keys = {"epoch": 1, "lastRequest": notes[ANNOTATION_ROTATE_KEYS]}
-    kubectl.answer(notes, keys={**keys, "phase": "Preparing"})
-    await asyncio.sleep(0.5)
-    assert not running.done()
-    kubectl.answer(notes, keys={**keys, "epoch": 2, "phase": "Retiring"})
-    done = await running
-    assert (done.code, done.out.startswith("shop  every proxy signs with the key of epoch 2")) == (0, True)
-
-
-async def test_keys_rotate_tells_what_the_rotation_waits_for(kubectl: Kubectl) -> None:
-    blocked = {
-        "type": "Keys",
-        "status": "False",
-        "reason": "RotationBlocked",
-        "message": "waiting for p: it is silent",
-    }
-    running = asyncio.create_task(kubectl.run("keys", "rotate", "shop", "--timeout", "1"))
-    value = await written(kubectl, ANNOTATION_ROTATE_KEYS)
-    kubectl.answer(
-        kubectl.notes(), keys={"phase": "Preparing", "lastRequest": value, "epoch": 1}, conditions=[blocked]
-    )
-    done = await running
-    assert done == Done(
-        6, "", "Error: after 1 s still waiting for the proxies: waiting for p: it is silent\n"
-    )
-
-
-async def test_two_rotations_have_two_values(kubectl: Kubectl) -> None:
-    seen = set()
-    for _ in range(3):
-        assert (await kubectl.run("keys", "rotate", "shop", "--no-wait")).code == 0
-        seen.add(kubectl.notes()[ANNOTATION_ROTATE_KEYS])
-    assert len(seen) == 3
-
-
 async def test_status_of_one_of_some_and_of_all(kubectl: Kubectl, api: ApiServer) -> None:
     other = sticky("bank")
     api.put({**other, "metadata": {**other["metadata"], "namespace": "vault"}})
@@ -227,25 +201,6 @@ async def test_a_cluster_without_the_kind_is_told_to_lack_sticky_routing(
         done = await kubectl.run(*arguments)
         assert done.code == 5
         assert "Sticky Routing is not installed in the cluster of context test" in done.err
-
-
-async def test_a_right_that_lacks_is_named_with_the_question_to_ask(kubectl: Kubectl, api: ApiServer) -> None:
-    api.faults.add(Refuse(403, "user may not"), lambda call: call.verb == "patch")
-    done = await kubectl.run("end", ANN, "-s", "shop")
-    assert (done.code, "user may not" in done.err) == (4, True)
-    assert "kubectl auth can-i patch stickyservices.stickyrouting.io -n demo" in done.err
-
-
-async def test_an_identity_that_is_not_known_is_told_to_log_in(kubectl: Kubectl, api: ApiServer) -> None:
-    api.faults.add(Refuse(401, "Unauthorized"))
-    done = await kubectl.run("status")
-    assert (done.code, "does not know you (Unauthorized): log in again" in done.err) == (3, True)
-
-
-async def test_a_cluster_that_is_away_is_told_with_its_address(kubectl: Kubectl, api: ApiServer) -> None:
-    api.down()
-    done = await kubectl.run("status")
-    assert (done.code, api.url in done.err, "kubectl config get-contexts" in done.err) == (3, True, True)
 
 
 async def test_as_a_process_in_a_pipe_it_writes_no_colors(kubectl: Kubectl, api: ApiServer) -> None:

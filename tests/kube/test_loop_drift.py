@@ -20,6 +20,7 @@ from kube.loop_site import (
     slice_of,
 )
 from stickyrouting.apply.reconcile import Next
+from stickyrouting.model.names import ANNOTATION_END
 from stickyrouting.watch.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -161,9 +162,39 @@ async def test_an_object_of_somebody_else_is_told_and_left_untouched(api: ApiSer
         assert await site.settle() is Next.RETRY
         assert api.get(kind, "demo", "shop-sticky") == mine
         assert conditions_of(api)["Programmed"] == ("False", "NotOwned")
+        status = api.get(STICKY_SERVICE, "demo", "shop")["status"]
+        # Of a list that was not written nothing is in force.
+        told = 0 if kind is CONFIG_MAP else 2
+        assert (status["readyEndpoints"], len(status["endpoints"])) == (told, told)
+        assert bool(status["cookieName"]) is (kind is not CONFIG_MAP)
         api.remove(kind, "demo", "shop-sticky")
         assert await site.settle() is Next.IDLE
     assert conditions_of(api)["Programmed"] == ("False", "NoProxies")
+
+
+async def test_ends_that_no_proxy_can_read_are_not_said_to_be_asked_for(api: ApiServer) -> None:
+    labels = {"owner": "somebody"}
+    foreign = {"namespace": "demo", "name": "shop-sticky", "labels": labels}
+    api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": foreign, "data": {"theirs": "yes"}})
+    put_shop(api)
+    async with operator(api) as site:
+        await site.settle()
+        body = api.get(STICKY_SERVICE, "demo", "shop")
+        asked = {ANNOTATION_END: "0123456789abcdef"}
+        api.put({**body, "metadata": {**body["metadata"], "annotations": asked}})
+        await site.settle()
+        for _ in range(3):
+            site.now_ms += 61_000
+            api.journal.clear()
+            await site.loop()
+            assert site.writes() == []
+        shown = api.get(STICKY_SERVICE, "demo", "shop")
+        assert (shown["status"].get("ends", []), shown["metadata"]["annotations"]) == ([], asked)
+        api.remove(CONFIG_MAP, "demo", "shop-sticky")
+        await site.loop()
+        await site.loop()
+        (told,) = api.get(STICKY_SERVICE, "demo", "shop")["status"]["ends"]
+        assert told["state"] == "Pending"
 
 
 async def test_children_of_an_earlier_life_of_the_name_are_not_taken_over(api: ApiServer) -> None:

@@ -107,6 +107,19 @@ async def test_an_end_is_asked_of_the_proxies_told_and_forgotten_in_five_writes(
         assert sorted(shop.writes()) == sorted([STATUS, CONFIG])
 
 
+async def test_many_that_end_at_once_are_each_on_record_in_an_event(api: ApiServer, tmp_path: Path) -> None:
+    async with two_proxies(api, tmp_path) as shop:
+        names = [f"{number:016x}" for number in range(80)]
+        shop.ask(",".join(names))
+        await shop.site.loop()
+        shop.answer(_0=True)
+        await shop.hear()
+        assert set(shop.ends().values()) == {"Ended"}
+        told = [note.partition("ended: ")[2].split(", ") for note in shop.events()]
+        assert sorted(name for part in told for name in part) == names
+        assert [len(part) for part in told] == [45, 35]
+
+
 async def test_the_spec_and_other_annotations_stay_as_they_are(api: ApiServer, tmp_path: Path) -> None:
     async with two_proxies(api, tmp_path) as shop:
         body = api.get(STICKY_SERVICE, "demo", "shop")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from stickyrouting.affinity.entry import ENDED, Entry, is_provisional, target_of
-from stickyrouting.affinity.map import AffinityMap, Lifetime
+from stickyrouting.affinity.lifetime import Lifetime
+from stickyrouting.affinity.map import AffinityMap
 from stickyrouting.agent.doubts import Seen
 from stickyrouting.agent.hub import Hub
 from stickyrouting.haproxy.peers import Acked, Completeness, Event, ResyncFinished, ResyncRequested, Table
@@ -51,6 +52,7 @@ class NoMetrics:
     def count(self, *_: object, **__: object) -> None: ...
     def set(self, *_: object, **__: object) -> None: ...
     def observe(self, *_: object, **__: object) -> None: ...
+    def observe_all(self, *_: object, **__: object) -> None: ...
 
 
 class PeerLink:

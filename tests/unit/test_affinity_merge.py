@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stickyrouting.affinity.entry import ENDED, NEWBORN, UNBOUND, Entry, is_provisional, target_of
-from stickyrouting.affinity.map import AffinityMap, Lifetime
+from stickyrouting.affinity.lifetime import Lifetime
+from stickyrouting.affinity.map import AffinityMap
 
 NOW = 1000.0
 KEY = b"17000000000000000000000000000001"

@@ -19,7 +19,8 @@ from hypothesis.stateful import (
 
 from stickyrouting.affinity import map as affinity_map
 from stickyrouting.affinity.entry import ENDED, Entry, target_of
-from stickyrouting.affinity.map import AffinityMap, Outcome, Trust
+from stickyrouting.affinity.map import AffinityMap
+from stickyrouting.affinity.outcome import Outcome, Trust
 from stickyrouting.agent.owed import Owed
 from unit.affinity_haproxy import TOUCH
 from unit.affinity_world import CUT, World

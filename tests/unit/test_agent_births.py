@@ -19,7 +19,7 @@ from stickyrouting.haproxy.commands import SetMap, SetWeight
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.agent import AGENT
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.model.desired import Algorithm, Desired, Endpoint, EndpointState, Placement
+from stickyrouting.model.desired import Algorithm, Desired, Endpoint, EndpointState, HealthCheck, Placement
 from stickyrouting.model.errors import Unreachable
 from stickyrouting.model.keys import KeySet
 from stickyrouting.planner.placement import Placed
@@ -126,6 +126,9 @@ class Fake:
     births: int = 0
     proxies: int = 1
     failing: bool = False
+    unwell: frozenset[int] = frozenset()
+    looks: int = 0
+    clock: float = 100.0
     sent: list[dict[int, list[str]]] = field(default_factory=list)
     woken: int = 0
 
@@ -134,6 +137,13 @@ class Fake:
             raise Unreachable("gone")
         self.sent.append(words(plans))
         return Removal.COMPLETE
+
+    async def ailing(self, newest: int) -> frozenset[int]:
+        if self.failing:
+            raise Unreachable("gone")
+        assert newest == 10
+        self.looks += 1
+        return self.unwell
 
     def wake(self) -> None:
         self.woken += 1
@@ -153,7 +163,9 @@ def fake() -> Fake:
 
 @pytest.fixture
 def placing(fake: Fake) -> Placing:
-    known = Known(lambda: fake.sessions, lambda: fake.births, lambda: fake.proxies, lambda: 0)
+    known = Known(
+        lambda: fake.sessions, lambda: fake.births, lambda: fake.proxies, lambda: 0, lambda: fake.clock
+    )
     metrics = Metrics(AGENT, CollectorRegistry())
     return Placing(known, fake, Doorkeeper(), metrics, fake.wake)  # type: ignore[arg-type] # a fake executor
 
@@ -251,3 +263,82 @@ async def test_births_are_expected_to_go_on_as_in_the_last_second_on_all_proxies
     placed = placing.evaluate(desired(), None)
     # 120 births are expected: 60 to make up for, and 60 for both.
     assert (placed.slots.count(1), placed.slots.count(2)) == (64, 192)
+
+
+def with_check(wanted: Desired) -> Desired:
+    return msgspec.structs.replace(wanted, health_check=HealthCheck(path="/healthz"))
+
+
+async def test_who_answers_its_check_by_a_bad_status_takes_births_only_if_nobody_else_can(
+    fake: Fake, placing: Placing
+) -> None:
+    reach(placing, with_check(desired(algorithm=Algorithm.ROUND_ROBIN)))
+    await placing.tick()
+    fake.unwell = frozenset({2})
+    fake.clock += 1
+    await placing.tick()
+    fake.unwell = frozenset({1, 2})
+    fake.clock += 1
+    await placing.tick()
+    assert fake.sent == [
+        {10: ["gated:0 spare:2", "set server app/s2 weight 0"]},
+        {10: ["gated:0 spare:1", "set server app/s2 weight 256"]},
+    ]
+
+
+async def test_haproxy_is_asked_once_a_second_and_only_if_it_asks_the_application(
+    fake: Fake, placing: Placing
+) -> None:
+    fake.unwell = frozenset({2})
+    reach(placing, desired())
+    await placing.tick()
+    assert fake.looks == 0
+    reach(placing, with_check(desired()))
+    for _ in range(20):
+        await placing.tick()
+        fake.clock += 0.125
+    assert fake.looks == 3
+
+
+async def test_what_was_known_of_checks_stands_while_haproxy_does_not_answer(
+    fake: Fake, placing: Placing
+) -> None:
+    wanted = with_check(desired(algorithm=Algorithm.ROUND_ROBIN))
+    reach(placing, wanted)
+    fake.unwell = frozenset({2})
+    await placing.tick()
+    fake.failing, fake.clock = True, fake.clock + 1
+    await placing.tick()
+    assert dict(placing.evaluate(wanted, None).weights) == {1: 256, 2: 0}
+    reach(placing, desired())
+    await placing.tick()
+    assert dict(placing.evaluate(desired(), None).weights) == {1: 256, 2: 256}
+
+
+async def test_an_endpoint_that_is_new_in_the_list_takes_births_when_all_proxies_know_it(
+    fake: Fake, placing: Placing
+) -> None:
+    both = desired(algorithm=Algorithm.ROUND_ROBIN)
+    reach(placing, msgspec.structs.replace(both, endpoints=both.endpoints[:1]))
+    fake.clock += 60
+    reach(placing, both)
+    assert dict(placing.evaluate(both, None).weights) == {1: 256, 2: 0}
+    fake.clock += 0.4
+    await placing.tick()
+    assert fake.sent == []
+    fake.clock += 0.1
+    await placing.tick()
+    assert fake.sent == [{10: ["gated:0", "set server app/s2 weight 256"]}]
+
+
+async def test_new_endpoints_take_births_at_once_where_there_are_no_others(
+    fake: Fake, placing: Placing
+) -> None:
+    both = desired(algorithm=Algorithm.ROUND_ROBIN)
+    reach(placing, msgspec.structs.replace(both, endpoints=both.endpoints[:1]))
+    alone = msgspec.structs.replace(both, endpoints=both.endpoints[1:])
+    assert dict(placing.evaluate(alone, None).weights) == {2: 256}
+
+
+def test_of_the_first_list_that_an_agent_sees_nobody_is_new(placing: Placing) -> None:
+    assert dict(placing.evaluate(desired(), None).weights) == {1: 256, 2: 256}

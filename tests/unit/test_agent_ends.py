@@ -7,7 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry
-from stickyrouting.affinity.map import AffinityMap, Lifetime
+from stickyrouting.affinity.lifetime import Lifetime
+from stickyrouting.affinity.map import AffinityMap
 from stickyrouting.agent import ends
 from stickyrouting.agent.ends import Ends
 from stickyrouting.agent.hub import Hub
@@ -44,7 +45,7 @@ class Bench:
         metrics = Metrics(AGENT, self.registry)
         self.map = AffinityMap(Lifetime(IDLE, 43200, NOW_MS / 1000 - NOW))
         self.hub = Hub(lambda: None, self.map, metrics, lambda: None, lambda: NOW, self.others, learnt=True)
-        self.ends = Ends(self.hub, metrics, lambda: self.asked, lambda: self.first, lambda: self.now_ms)
+        self.ends = Ends(self.hub, lambda: self.asked, lambda: self.first, lambda: self.now_ms)
 
     def hold(self, *keys: bytes, value: int = 7, remaining_ms: int = 60_000) -> None:
         for key in keys:

@@ -7,7 +7,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry
-from stickyrouting.affinity.map import AffinityMap, Change, Lifetime, Trust
+from stickyrouting.affinity.lifetime import Lifetime
+from stickyrouting.affinity.map import AffinityMap
+from stickyrouting.affinity.outcome import Change, Trust
 from stickyrouting.agent.expiry import Expiry
 from stickyrouting.agent.hub import Hub
 from stickyrouting.metrics.agent import AGENT

@@ -3,7 +3,9 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stickyrouting.affinity.map import AffinityMap, Lifetime, Trust
+from stickyrouting.affinity.lifetime import Lifetime
+from stickyrouting.affinity.map import AffinityMap
+from stickyrouting.affinity.outcome import Trust
 from stickyrouting.agent.expiry import Expiry
 from stickyrouting.agent.hub import Hub
 from stickyrouting.metrics.agent import AGENT

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from stickyrouting.agent.ending import Stage
+from stickyrouting.agent.listed import is_listed, old_hints
 from stickyrouting.agent.plan import Plan, make_plan, make_ready
 from stickyrouting.agent.running import Running, Server, WorkerState
 from stickyrouting.agent.steps import ReplaceMap, Step
@@ -22,14 +24,15 @@ ONE = Endpoint(1, "shop-1", "198.18.0.1", 8080, EndpointState.READY)
 TWO = Endpoint(2, "shop-2", "198.18.0.2", 8080, EndpointState.READY)
 THREE = Endpoint(3, "shop-3", "198.18.0.3", 8080, EndpointState.READY)
 CHECK = "check inter 1000ms fastinter 1000ms fall 3 rise 1 observe layer4 error-limit 1 on-error fastinter"
-PLACE_OF_THREE = f"198.18.0.3:8080 id 3 weight 256 {CHECK}"
+PLACE_OF_THREE = f"198.18.0.3:8080 id 3 weight 0 {CHECK}"
 K1 = KeySet(
     current="k1",
     keys={"k1": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="},
     hint_key="AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=",
 )
 K2 = KeySet("k2", {**K1.keys, "k2": "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="}, K1.hint_key)
-H1, H2 = "cnqhk4TQnA", "e_uU_V-IUl"
+H1, H2 = "cnqhk4TQnA3e4e2487", "e_uU_V-IUl610da4aa"
+HIDDEN = f"hint.key:{K1.hint_key}"
 
 
 def make_desired(*endpoints: Endpoint, **changes: Any) -> Desired:
@@ -99,23 +102,30 @@ def test_a_worker_that_is_as_it_shall_be_is_left_alone() -> None:
     assert plan(desired, started(desired)) == Plan(workers=())
 
 
-def test_a_new_endpoint_gets_its_hints_before_its_server() -> None:
-    assert commands(plan(make_desired(ONE, TWO), started(make_desired(ONE)))) == {
+def test_a_new_endpoint_gets_its_server_before_its_hints_and_these_before_its_first_birth() -> None:
+    after = make_desired(ONE, TWO, highest_id=2)
+    assert commands(plan(after, started(make_desired(ONE, highest_id=1)))) == {
         10: [
-            f"hint2id.map = {H1}:1 {H2}:2",
-            f"id2hint.map = 1:{H1} 2:{H2}",
-            "births.map = 1x128 2x128",
-            f"add server app/s2 198.18.0.2:8080 id 2 weight 256 {CHECK}",
+            f"add server app/s2 198.18.0.2:8080 id 2 weight 0 {CHECK}",
             "enable health app/s2",
             "enable server app/s2",
+            f"hint2id.map = {H1}:1 {H2}:2",
+            f"id2hint.map = 1:{H1} 2:{H2} highest:2",
+            "births.map = 1x128 2x128",
+            "set server app/s2 weight 256",
         ]
     }
 
 
 def test_a_crash_between_adding_and_enabling_is_repaired() -> None:
     desired = make_desired(ONE)
-    halfway = started(desired, servers={1: Server(ONE.address, ONE.port, 256, maint=True)})
-    assert commands(plan(desired, halfway)) == {10: ["enable health app/s1", "enable server app/s1"]}
+    enabled, born = ["enable health app/s1", "enable server app/s1"], "set server app/s1 weight 256"
+    halfway = started(desired, servers={1: Server(ONE.address, ONE.port, 0, maint=True)})
+    assert commands(plan(desired, halfway)) == {10: [*enabled, born]}
+    listed_again = started(desired, servers={1: Server(ONE.address, ONE.port, 64, maint=True)})
+    assert commands(plan(desired, listed_again)) == {10: ["set server app/s1 weight 0", *enabled, born]}
+    without_weight = started(desired, servers={1: Server(ONE.address, ONE.port, 0)})
+    assert commands(plan(desired, without_weight)) == {10: [born]}
 
 
 @pytest.mark.parametrize("state", [EndpointState.UNREADY, EndpointState.DRAINING])
@@ -171,16 +181,15 @@ def test_what_goes_makes_way_before_what_comes_unless_nobody_else_serves() -> No
     draining = msgspec.structs.replace(TWO, state=EndpointState.DRAINING)
     running = started(make_desired(ONE, TWO))
     stays = commands(plan(make_desired(ONE, draining, THREE), running))[10]
-    assert stays[3:5] == ["set server app/s2 weight 0", f"add server app/s3 {PLACE_OF_THREE}"]
+    assert stays[0] == f"add server app/s3 {PLACE_OF_THREE}"
+    assert stays[6:] == ["set server app/s2 weight 0", "set server app/s3 weight 256"]
     replaced = commands(plan(make_desired(THREE), running))[10]
-    assert [word.split(" ")[0:3] for word in replaced[3:]] == [
-        ["add", "server", "app/s3"],
-        ["enable", "health", "app/s3"],
-        ["enable", "server", "app/s3"],
-        ["set", "server", "app/s1"],
-        ["set", "server", "app/s2"],
-        ["del", "server", "app/s1"],
-        ["del", "server", "app/s2"],
+    assert replaced[6:] == [
+        "set server app/s3 weight 256",
+        "set server app/s1 state maint",
+        "set server app/s2 state maint",
+        "del server app/s1",
+        "del server app/s2",
     ]
 
 
@@ -194,10 +203,11 @@ def test_a_worker_forgets_where_servers_were_that_are_no_endpoints_any_more() ->
     }
 
 
-def test_a_worker_that_tells_of_sessions_knows_the_name_of_each_pod_before_its_server_comes() -> None:
+def test_a_worker_that_tells_of_sessions_knows_the_name_of_each_pod_before_its_first_birth() -> None:
     before, after = (make_desired(*pods, state_header="X-State") for pods in ((ONE,), (ONE, TWO)))
-    first = commands(plan(after, started(before)))[10][:4]
-    assert first[2] == f"pods.map = 1:shop-1 hint/{H1}:shop-1 2:shop-2 hint/{H2}:shop-2"
+    found = commands(plan(after, started(before)))[10]
+    assert found[5] == f"pods.map = 1:shop-1 hint/{H1}:shop-1 2:shop-2 hint/{H2}:shop-2"
+    assert found[6:] == ["births.map = 1x128 2x128", "set server app/s2 weight 256"]
     assert commands(plan(after, started(after))) == {}
 
 
@@ -237,7 +247,7 @@ def test_a_new_key_is_accepted_before_it_signs() -> None:
     desired = make_desired(ONE)
     found = plan(desired, started(desired), keys=K2)
     assert words(found.workers[0].steps) == [
-        f"keys.map = k1:{K2.keys['k1']} k2:{K2.keys['k2']}",
+        f"keys.map = k1:{K2.keys['k1']} k2:{K2.keys['k2']} {HIDDEN}",
         "set map /run/sticky/state.map signing k2",
     ]
     assert found.reload == ()
@@ -247,9 +257,9 @@ def test_a_key_that_signed_goes_only_once_another_one_signs() -> None:
     desired, alone = make_desired(ONE), KeySet("k2", {"k2": K2.keys["k2"]}, K2.hint_key)
     found = plan(desired, started(desired), keys=alone)
     assert words(found.workers[0].steps) == [
-        f"keys.map = k2:{K2.keys['k2']} k1:{K1.keys['k1']}",
+        f"keys.map = k2:{K2.keys['k2']} {HIDDEN} k1:{K1.keys['k1']}",
         "set map /run/sticky/state.map signing k2",
-        f"keys.map = k2:{K2.keys['k2']}",
+        f"keys.map = k2:{K2.keys['k2']} {HIDDEN}",
     ]
 
 
@@ -258,13 +268,37 @@ def test_old_workers_are_told_keys_and_hints_but_nothing_of_servers_which_they_w
     found = plan(after, started(after, K2), started(before, pid=7, accepts=False), keys=K2)
     assert commands(found) == {
         7: [
-            f"keys.map = k1:{K2.keys['k1']} k2:{K2.keys['k2']}",
+            f"keys.map = k1:{K2.keys['k1']} k2:{K2.keys['k2']} {HIDDEN}",
             "set map /run/sticky/state.map signing k2",
-            f"hint2id.map = {H2}:2",
-            f"id2hint.map = 2:{H2}",
+            "hint2id.map = ",
+            "id2hint.map = highest:1",
             "births.map =",
         ]
     }
+
+
+def test_the_maps_of_an_old_worker_name_only_servers_that_it_serves() -> None:
+    before = started(make_desired(ONE, TWO, highest_id=2), pid=7, accepts=False)
+    grown = make_desired(ONE, TWO, THREE, highest_id=3)
+    assert words(plan(grown, started(grown), before).workers[0].steps) == ["births.map = 1x127 2x129"]
+    shrunk = make_desired(ONE, THREE, highest_id=3)
+    less = [f"hint2id.map = {H1}:1", f"id2hint.map = 1:{H1} highest:2", "births.map = 1x256"]
+    assert commands(plan(shrunk, started(shrunk), before)) == {7: less}
+
+
+@pytest.mark.parametrize("told", [0, 1, 9])
+def test_an_old_worker_takes_no_endpoint_that_it_lacks_for_one_that_is_gone(told: int) -> None:
+    servers = {1: Server(ONE.address, ONE.port, 256), 3: Server(THREE.address, THREE.port, 0, maint=True)}
+    old = started(make_desired(ONE, highest_id=told), pid=7, accepts=False, servers=servers)
+    grown = make_desired(ONE, TWO, THREE, highest_id=9)
+    target = make_target(grown, K1, Stage.SERVING)
+    hints = old_hints(target, old)
+    assert hints[MapName.ID2HINT] == (("1", H1), ("highest", "1"))
+    assert hints[MapName.HINT2ID] == ((H1, "1"),)
+    alone = make_target(make_desired(ONE, highest_id=9), K1, Stage.SERVING)
+    assert old_hints(alone, replace(old, maps={**old.maps, **hints}))[MapName.ID2HINT][1:] == (
+        ("highest", "1"),
+    )
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
@@ -274,7 +308,7 @@ def test_old_workers_give_births_by_slots_alone_among_the_servers_that_they_have
     draining = msgspec.structs.replace(ONE, state=EndpointState.DRAINING)
     after = make_desired(draining, TWO, THREE, placement=Placement(algorithm))
     old = started(make_desired(ONE, TWO, placement=Placement(algorithm)), pid=7, accepts=False)
-    assert commands(plan(after, started(after), old))[7][2:] == ["births.map = 2x256 spare:1"]
+    assert commands(plan(after, started(after), old))[7][-1] == "births.map = 2x256 spare:1"
 
 
 def test_a_setting_that_runtime_commands_cannot_change_is_a_reload_with_its_reason() -> None:
@@ -323,3 +357,9 @@ def test_a_worker_tells_what_it_was_started_with() -> None:
         desired, version=0, endpoints=(), placement=Placement(Algorithm.ROUND_ROBIN)
     )
     assert started_with((MapEntry("started", "?"),)) is None
+
+
+def test_what_a_list_is_too_old_for_counts_as_listed() -> None:
+    found = make_desired(TWO, highest_id=3)
+    assert [is_listed(found, id_) for id_ in (1, 2, 3, 4)] == [False, True, False, True]
+    assert not is_listed(make_desired(TWO), 4)

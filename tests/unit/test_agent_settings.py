@@ -14,7 +14,7 @@ def test_a_pod_needs_no_more_than_its_names() -> None:
     assert settings.stop_delay == 10.0
     assert settings.ports == Ports(8080, 8404, 8443, 9404, 10000, 10001, 8444)
     assert settings.directories == Directories(
-        Path("/run/sticky"), Path("/config"), Path("/keys"), Path("/state")
+        Path("/run/sticky"), Path("/config"), Path("/keys"), Path("/state"), Path("/tls")
     )
 
 

@@ -8,8 +8,10 @@ import msgspec
 from stickyrouting.apply.agents import Agents
 from stickyrouting.apply.authority import Authority
 from stickyrouting.apply.caches import Caches
-from stickyrouting.apply.children import apply_children, forget, owned_by
-from stickyrouting.apply.ports import Clock, Ports
+from stickyrouting.apply.children import apply_children, owned_by
+from stickyrouting.apply.cookie_keys import KeyIds
+from stickyrouting.apply.forgetting import forget, forget_dead
+from stickyrouting.apply.ports import Clock, Ports, Said
 from stickyrouting.apply.registry import Registry
 from stickyrouting.kube.client import Kube
 from stickyrouting.model.observed import Key
@@ -170,9 +172,27 @@ def test_a_stickyservice_that_is_gone_leaves_neither_memory_nor_metrics() -> Non
     told: list[tuple[Key, object]] = []
     ports = replace(make_ports(Server()), tell_counts=lambda key, what: told.append((key, what)))
     ports.memory.statuses.update({Key("demo", "shop"): 1.0, Key("demo", "cart"): 2.0})
+    ports.memory.said.update({Key("demo", name): Said({}, {}) for name in ("shop", "cart")})
     forget("demo", "shop", ports)
     assert ports.memory.statuses == {Key("demo", "cart"): 2.0}
+    assert ports.memory.said.keys() == {Key("demo", "cart")}
     assert told == [(Key("demo", "shop"), None)]
+
+
+def test_a_life_that_ended_leaves_nothing_even_if_its_name_lives_on() -> None:
+    ports = make_ports(Server())
+    body = {"metadata": {"namespace": "demo", "name": "shop", "uid": "second"}, "spec": {}}
+    ports.registry.upsert(body)
+    for uid in ("first", "second"):
+        ports.memory.looked[uid] = 1.0
+        ports.memory.written[uid] = cast(Any, None)
+        ports.memory.key_ids[uid] = KeyIds(str)
+    forget_dead(ports)
+    memory = ports.memory
+    assert [set(found) for found in (memory.looked, memory.written, memory.key_ids)] == [{"second"}] * 3
+    ports.registry.remove(Key("demo", "shop"), "second")
+    forget("demo", "shop", ports)
+    assert (memory.looked, memory.written, memory.key_ids) == ({}, {}, {})
 
 
 def test_only_the_controlling_owner_with_our_uid_owns() -> None:

@@ -89,6 +89,26 @@ def test_ids_of_keys_are_told_apart_by_their_epochs_and_foreign_ones_by_having_n
     assert see_keys(msgspec.structs.replace(report, keys=None), ids, near=1) is None
 
 
+def test_a_record_of_any_epoch_costs_a_bounded_search_and_is_forgotten_with_the_next() -> None:
+    asked: list[int] = []
+
+    def id_of(epoch: int) -> str:
+        asked.append(epoch)
+        return f"k{epoch}"
+
+    ids, far = KeyIds(id_of), 10**12
+    assert [ids.epoch_of("foreign", near=far) for _ in range(3)] == [None] * 3
+    assert len(asked) == 2 * AHEAD + 1
+    assert [ids.epoch_of(f"k{epoch}", near=far) for epoch in (far - AHEAD, far + AHEAD)] == [
+        far - AHEAD,
+        far + AHEAD,
+    ]
+    assert ids.epoch_of("k3", near=2) == 3
+    assert len(asked) == 2 * AHEAD + 5
+    assert len(ids._epochs) == 4, "what was looked through elsewhere is not kept"
+    assert ids.epoch_of(f"k{3 + AHEAD}", near=2) is None
+
+
 def test_what_is_derived_is_what_an_agent_reads() -> None:
     keys: KeySet = derive_keys(AUTHORITY, SHOP)
     assert decode_keys(msgspec.json.encode(keys)) == keys

@@ -62,11 +62,53 @@ async def test_an_unready_shop_goes_on_serving() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("POST", "/admin/ready?value=maybe", 400), ("POST", "/cart/NO", 400), ("GET", "/slow?seconds=x", 400)],
+    [
+        ("POST", "/admin/ready?value=maybe", 400),
+        ("POST", "/admin/hang?seconds=x", 400),
+        ("POST", "/cart/NO", 400),
+        ("GET", "/slow?seconds=x", 400),
+        ("GET", "/status/100", 400),
+    ],
 )
 async def test_a_bad_request_is_refused(method: str, path: str, status: int) -> None:
     async with visiting(Shop(pod="shop-a")) as client:
         assert (await client.request(method, path)).status == status
+
+
+async def test_what_a_proxy_tells_of_a_session_is_repeated() -> None:
+    told = {"X-Sticky-Session": 'new;session="0"', "X-Sticky-Session-Server": "s1"}
+    async with visiting(Shop(pod="shop-a")) as client:
+        answer = await (await client.get("/cart", headers=told)).json()
+        untold = await (await client.get("/cart")).json()
+    assert (answer["state"], answer["server"]) == ('new;session="0"', "s1")
+    assert (untold["state"], untold["server"]) == ("", "")
+
+
+async def test_who_logs_out_has_no_cart_any_more_and_the_proxy_is_told() -> None:
+    async with visiting(Shop(pod="shop-a")) as client:
+        await client.post("/cart/tea")
+        response = await client.post("/logout")
+        after = await (await client.get("/cart")).json()
+    assert (response.status, response.headers["X-Sticky-Session"]) == (200, "end")
+    assert (after["counter"], after["cart"]) == (1, {})
+
+
+async def test_a_status_of_the_clients_choice_is_an_answer_like_any_other() -> None:
+    async with visiting(Shop(pod="shop-a")) as client:
+        response = await client.get("/status/503")
+        answer, after = await response.json(), await (await client.get("/cart")).json()
+    assert (response.status, answer["counter"], after["counter"]) == (503, 1, 2)
+
+
+async def test_what_all_carts_hold_is_added_up() -> None:
+    shop = Shop(pod="shop-a")
+    for _ in range(2):
+        async with visiting(shop) as client:
+            await client.post("/cart/tea")
+            await client.post("/cart/cake")
+            await client.post("/cart/tea")
+            sold = await (await client.get("/sold")).json()
+    assert sold == {"tea": 4, "cake": 2}
 
 
 async def test_a_websocket_counts_on_the_same_cart() -> None:

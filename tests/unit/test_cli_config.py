@@ -45,15 +45,13 @@ def whole(path: Path, name: str, **user_content: Any) -> Path:
     )
 
 
-def find(*paths: Path, **where: str) -> Target:
+def find(*paths: Path, **where: Any) -> Target:
     return find_target(Where(**where), {"KUBECONFIG": os.pathsep.join(map(str, paths))})
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
 
 
@@ -118,20 +116,84 @@ def test_impersonation_and_proxy_are_kept(tmp_path: Path) -> None:
     )
     found = find(path)
     assert (found.headers, found.proxy, found.server_name) == (
-        {"Impersonate-User": "somebody"},
+        (("Impersonate-User", "somebody"),),
         "http://proxy:3128",
         "api",
     )
 
 
-def test_a_proxy_of_the_environment_is_used_for_all_but_what_it_excepts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("http_proxy", "http://proxy:3128")
-    monkeypatch.setenv("no_proxy", "green")
-    assert find(whole(tmp_path / "a", "blue")).proxy == "http://proxy:3128"
-    assert find(whole(tmp_path / "b", "green")).proxy is None
-    assert find(whole(tmp_path / "c", "127.0.0.1")).proxy is None
+def test_a_context_may_name_no_user(tmp_path: Path) -> None:
+    nobody: tuple[dict[str, Any], ...] = ({}, {"user": ""}, {"user": None})
+    for number, who in enumerate(nobody):
+        path = write(
+            tmp_path / str(number),
+            **{
+                "current-context": "b",
+                "clusters": [cluster("b")],
+                "contexts": [{"name": "b", "context": {"cluster": "b", **who}}],
+            },
+        )
+        assert (find(path).connection.headers(), find(path).headers) == ({}, ())
+
+
+def test_a_user_that_is_named_must_be_there(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a",
+        **{
+            "current-context": "b",
+            "clusters": [cluster("b")],
+            "contexts": [context("b")],
+            "users": [user("c")],
+        },
+    )
+    with pytest.raises(Failure, match="there is no user named 'b'; there are: c"):
+        find(path)
+
+
+IMPERSONATED = {
+    "as": "ann",
+    "as-uid": "7",
+    "as-groups": ["ops", "shop"],
+    "as-user-extra": {"Team/of": ["a", "b"]},
+}
+
+
+def test_whom_to_act_as_is_read_with_uid_groups_and_extras(tmp_path: Path) -> None:
+    assert find(whole(tmp_path / "a", "blue", **IMPERSONATED)).headers == (
+        ("Impersonate-User", "ann"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Group", "ops"),
+        ("Impersonate-Group", "shop"),
+        ("Impersonate-Extra-Team%2Fof", "a"),
+        ("Impersonate-Extra-Team%2Fof", "b"),
+    )
+
+
+def test_an_option_to_act_as_comes_before_the_configuration_field_by_field(tmp_path: Path) -> None:
+    path = whole(tmp_path / "a", "blue", **IMPERSONATED)
+    where = Where(as_user="bob", as_group=("x",), as_user_extra=("k%=v=w",))
+    assert find_target(where, {"KUBECONFIG": str(path)}).headers == (
+        ("Impersonate-User", "bob"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Group", "x"),
+        ("Impersonate-Extra-k%25", "v=w"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (Where(as_group=("ops",)), "without a user: give --as USER too"),
+        (Where(as_uid="7"), "without a user: give --as USER too"),
+        (Where(as_user="ann", as_user_extra=("k",)), "--as-user-extra k: give KEY=VALUE"),
+        (Where(as_user="an\nn"), "holds what no header can"),
+    ],
+)
+def test_what_nobody_can_act_as_is_wrong_use(tmp_path: Path, where: Where, message: str) -> None:
+    path = whole(tmp_path / "a", "blue")
+    with pytest.raises(Failure, match=message) as failure:
+        find_target(where, {"KUBECONFIG": str(path)})
+    assert failure.value.code is Exit.USAGE
 
 
 def plugin(tmp_path: Path, script: str, **content: Any) -> Path:

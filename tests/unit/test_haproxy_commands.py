@@ -19,6 +19,7 @@ from stickyrouting.haproxy.commands import (
     SetMap,
     SetState,
     SetTable,
+    SetTally,
     SetWeight,
     ShowMap,
     ShowPeers,
@@ -180,6 +181,9 @@ def test_tallies_are_read_by_their_words() -> None:
     assert ShowTallies("own/tally").text == "show table own/tally"
     assert ShowTallies("own/tally").parse(head + lines) == {"cookie.expired": 12, "rejected.gone": 3}
     assert ShowTallies("own/tally").parse(head) == {}
+    births = "0x55d2: key=birth use=0 exp=0 shard=0 gpc0=0 gpc1=5\n0x55d3: key=a use=0 exp=0 shard=0 gpc0=1 gpc1=2\n"
+    assert ShowTallies("own/tally").parse(head + births) == {"a": 1, "birth": 7}
+    assert SetTally("own/tally", "seen/a", 7).text == "set table own/tally key seen/a data.gpc0 7"
     with pytest.raises(AnswerUnreadable):
         ShowTallies("own/tally").parse(head + "0x55d0: key=a use=0 exp=0 shard=0 gpt0=1\n")
     with pytest.raises(CommandRefused):

@@ -22,9 +22,10 @@ REJECT = Lost(OnLost.REJECT)
     ("interval_ms", "fall", "connect_ms", "retries"),
     [
         (1_000, 3, 2_000, 5),
-        (60_000, 3, 2_000, 5),
+        (60_000, 3, 2_000, 7),
         (100, 1, 2_000, 3),
-        (1_000, 3, 500, 8),
+        (500, 3, 500, 8),
+        (1_000, 3, 500, 11),
         (1_000, 10, 2_000, 12),
         (1_000, 1_000, 1, MAX_RETRIES),
     ],
@@ -55,8 +56,12 @@ def test_only_what_may_be_repeated_is_sent_again_and_only_if_the_owner_says_so(l
     )
 
 
-def test_rebind_refuses_nobody() -> None:
-    assert "return" not in render_judgement(make_desired(), ProxySettings())
+def test_rebind_refuses_nobody_but_asks_who_belongs_to_a_newer_pod_to_come_back() -> None:
+    lines = render_judgement(make_desired(), ProxySettings()).splitlines()
+    (refusal,) = [line for line in lines if "return" in line]
+    assert refusal == (
+        "  http-request return status 503 hdr Retry-After 1 hdr Cache-Control no-store hdr Connection close if newer"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 
+import msgspec
 import pytest
 
 from stickyrouting.model.desired import Desired, Endpoint, EndpointState
@@ -37,9 +38,9 @@ def desired(*ids: int) -> Desired:
 def test_every_map_has_its_literal_content() -> None:
     texts = {name: map_text(entries) for name, entries in render_maps(desired(7, 12), KEYS).items()}
     assert texts == {
-        MapName.HINT2ID: "MDAg5V1PHe 7\nN-NCkyOCA8 12\n",
-        MapName.ID2HINT: "7 MDAg5V1PHe\n12 N-NCkyOCA8\n",
-        MapName.KEYS: f"k0 {key(0)}\nk1 {key(1)}\n",
+        MapName.HINT2ID: "MDAg5V1PHe21eb0576 7\nN-NCkyOCA85eea3f63 12\n",
+        MapName.ID2HINT: "7 MDAg5V1PHe21eb0576\n12 N-NCkyOCA85eea3f63\n",
+        MapName.KEYS: f"k0 {key(0)}\nk1 {key(1)}\nhint.key {key(9)}\n",
         MapName.STATE: "signing k1\n",
         MapName.STOPPING: "",
     }
@@ -64,9 +65,17 @@ def test_a_hint_depends_on_the_hint_key_and_the_id_alone() -> None:
     assert len({hint(key(9), 7), hint(key(9), 8), hint(key(8), 7)}) == 3
 
 
-def test_a_hint_is_ten_characters_of_a_keyed_hash_of_the_decimal_id() -> None:
+def test_a_hint_is_ten_characters_of_a_keyed_hash_of_the_decimal_id_and_the_id_under_their_hash() -> None:
     digest = hmac.new(bytes([3]) * 32, b"41", hashlib.sha256).digest()
-    assert hint(key(3), 41) == base64.urlsafe_b64encode(digest).decode()[:10] == "Efuew-8fQy"
+    assert hint(key(3), 41)[:10] == base64.urlsafe_b64encode(digest).decode()[:10] == "Efuew-8fQy"
+    cover = hmac.new(bytes([3]) * 32, b"Efuew-8fQy", hashlib.sha256).hexdigest()[:8]
+    assert int(hint(key(3), 41)[10:], 16) ^ int(cover, 16) & 0x7FFFFFFF == 41
+
+
+def test_the_highest_id_stands_beside_the_hints_unless_nobody_told_it() -> None:
+    told = msgspec.structs.replace(desired(7), highest_id=12)
+    assert render_maps(told, KEYS)[MapName.ID2HINT][-1] == ("highest", "12")
+    assert len(render_maps(desired(7), KEYS)[MapName.ID2HINT]) == 1
 
 
 def test_hints_of_a_hundred_thousand_servers_differ() -> None:

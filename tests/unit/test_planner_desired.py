@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from stickyrouting.model.desired import (
     Address,
@@ -10,6 +11,7 @@ from stickyrouting.model.desired import (
     Cookie,
     CookieLifetime,
     Desired,
+    Earlier,
     Endpoint,
     EndpointState,
     HealthCheck,
@@ -29,6 +31,7 @@ from stickyrouting.model.desired import (
 )
 from stickyrouting.model.plan import Target
 from stickyrouting.planner.desired import next_desired, without
+from stickyrouting.planner.earlier import HEARD_SECONDS
 from unit.builders import NOW_MS, make_desired, make_observed, make_proxy, make_spec
 
 TARGET = Target(
@@ -116,6 +119,13 @@ def test_the_attributes_of_the_cookie_are_handed_on_as_the_spec_says() -> None:
     assert desired_after(None).cookie == Cookie()
 
 
+def test_longer_times_leave_behind_what_ended_under_the_shorter_ones() -> None:
+    last = desired_after(None, A)
+    longer = desired_after(last, A, session={"idleTimeout": "1h", "absoluteTimeout": "24h"})
+    assert longer.earlier == Earlier(1800, NOW_MS // 1000 + HEARD_SECONDS, NOW_MS // 1000 - 43_199)
+    assert last.earlier == Earlier()
+
+
 def test_a_changed_weight_is_a_change_and_a_moment_that_nobody_asked_for_is_none() -> None:
     last = desired_after(None, A)
     assert desired_after(last, msgspec.structs.replace(A, weight=50)).version == NOW_MS + 1
@@ -135,6 +145,7 @@ def test_a_list_of_an_older_operator_is_not_written_anew_for_its_new_fields() ->
         old["cookie"],
         old["lost"],
         old["stateHeader"],
+        old["earlier"],
         old["endpoints"][0]["weight"],
         old["endpoints"][0]["readySinceMs"],
     )
@@ -175,16 +186,20 @@ def test_a_deleted_configmap_is_rewritten_above_what_proxies_report() -> None:
 
 def test_pods_without_their_id_are_left_out() -> None:
     last = desired_after(None, A)
-    assert without(desired_after(last, B, now_ms=NOW_MS + 5), ("b",), last).endpoints == ()
+    assert (
+        without(desired_after(last, B, now_ms=NOW_MS + 5), ("b",), make_observed(desired=last)).endpoints
+        == ()
+    )
 
 
 def test_nothing_new_is_written_while_the_only_news_is_a_pod_without_its_id() -> None:
     last = desired_after(None, A)
-    assert without(desired_after(last, A, B, now_ms=NOW_MS + 5), ("b",), last) is last
+    observed = make_observed(desired=last)
+    assert without(desired_after(last, A, B, now_ms=NOW_MS + 5), ("b",), observed) is last
 
 
 def test_without_a_last_one_the_version_stands() -> None:
-    found = without(make_desired(version=7, endpoints=(A, B), highest_id=2), ("b",), None)
+    found = without(make_desired(version=7, endpoints=(A, B), highest_id=2), ("b",), make_observed())
     assert found == make_desired(version=7, endpoints=(A,), highest_id=1)
 
 
@@ -192,3 +207,20 @@ def test_the_highest_id_that_was_ever_listed_is_remembered_in_the_list() -> None
     both = desired_after(None, A, B)
     assert both.highest_id == 2
     assert desired_after(desired_after(both, A)).highest_id == 2
+
+
+@pytest.mark.parametrize(
+    "last", [None, make_desired(highest_id=0)], ids=["deleted by hand", "of an older operator"]
+)
+def test_where_no_list_tells_the_highest_id_it_is_that_of_the_namespace(last: Desired | None) -> None:
+    observed = make_observed(desired=last, highest_id=41)
+    found = next_desired(make_spec(), observed, TARGET, (A,), NOW_MS)
+    assert (found.highest_id, found.endpoints) == (41, (A,))
+    later = next_desired(make_spec(), make_observed(desired=found, highest_id=99), TARGET, (A,), NOW_MS)
+    assert later is found
+
+
+def test_the_highest_id_of_the_namespace_stays_in_force_where_no_list_tells_one() -> None:
+    observed = make_observed(highest_id=12)
+    wanted = make_desired(version=7, endpoints=(A,), highest_id=12)
+    assert without(wanted, (), observed).highest_id == 12

@@ -72,6 +72,46 @@ def test_all_regular_containers_count_when_none_declares_the_port() -> None:
     assert restarts(pod, 8080) == 11
 
 
+RUNNING: dict[str, Any] = {"running": {"startedAt": "2026-11-01T00:00:00Z"}}
+OVER: dict[str, Any] = {"terminated": {"exitCode": 1}}
+WAITING: dict[str, Any] = {"waiting": {"reason": "CrashLoopBackOff"}}
+
+
+def with_states(*states: dict[str, dict[str, Any]], ports: int = 1) -> Pod:
+    """Return a pod of containers in these states, the first ``ports`` of which declare the port."""
+    declared = [{"containerPort": 8080}]
+    containers = [{"name": f"c{n}", "ports": declared if n < ports else []} for n, _ in enumerate(states)]
+    statuses = [{"name": f"c{n}", **state} for n, state in enumerate(states)]
+    return make_pod("a", record="42/0", containers=containers, status={"containerStatuses": statuses})
+
+
+@pytest.mark.parametrize(
+    "state", [{"state": OVER}, {"state": WAITING, "lastState": OVER}], ids=["ended", "not yet restarted"]
+)
+def test_a_pod_whose_container_has_ended_is_not_listed_until_it_runs_again(state: dict[str, Any]) -> None:
+    assert shown(plan(with_states(state))) == []
+    assert shown(plan(with_states(state, {"state": RUNNING}))) == []
+    assert shown(plan(with_states(state, state, ports=0))) == []
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        ({"state": RUNNING, "lastState": OVER},),
+        ({"state": {"waiting": {"reason": "ContainerCreating"}}},),
+        ({"state": RUNNING}, {"state": OVER}),
+        ({},),
+    ],
+    ids=["runs again", "has not run yet", "is another container", "nobody says how it is"],
+)
+def test_a_pod_whose_own_container_has_not_ended_stays_listed(states: tuple[dict[str, Any], ...]) -> None:
+    assert shown(plan(with_states(*states))) == [(42, "a", "Ready")]
+
+
+def test_a_pod_that_declares_no_port_stays_listed_while_one_of_its_containers_runs() -> None:
+    assert shown(plan(with_states({"state": OVER}, {"state": RUNNING}, ports=0))) == [(42, "a", "Ready")]
+
+
 @pytest.mark.parametrize(
     ("conditions", "state"),
     [

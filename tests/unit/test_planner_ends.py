@@ -1,5 +1,6 @@
 """Sessions to end: taken up once, answered by all proxies or by none, shown for a while, never asked for by mistake."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -8,7 +9,14 @@ from stickyrouting.model.desired import End
 from stickyrouting.model.observed import Observed, ProxyView
 from stickyrouting.model.report import EndAnswer
 from stickyrouting.model.status import EndState, EndStatus
-from stickyrouting.planner.ends import MAX_PENDING, ends_status, left_over, next_ends, parse_asked
+from stickyrouting.planner.ends import (
+    MAX_PENDING,
+    ends_status,
+    left_over,
+    next_ends,
+    notes_of_outcomes,
+    parse_asked,
+)
 from stickyrouting.planner.moment import rfc3339
 from unit.builders import NOW_MS, make_desired, make_observed, make_proxy
 
@@ -177,3 +185,25 @@ def test_an_annotation_stays_until_the_proxies_are_asked_and_status_shows_it() -
 def test_an_annotation_that_is_empty_goes() -> None:
     assert left_over("", make_desired(), ()) == ""
     assert left_over(" ,", make_desired(), ()) == ""
+
+
+def outcomes(count: int, state: EndState) -> list[EndStatus]:
+    return [EndStatus(f"{number:015x}{state.value[-1]}", state, AT) for number in range(count)]
+
+
+def test_every_outcome_is_told_once_in_events_that_hold_it() -> None:
+    many = [*outcomes(60, EndState.ENDED), *outcomes(39, EndState.UNANSWERED), *outcomes(1, EndState.PENDING)]
+    notes = notes_of_outcomes((), many)
+    assert [note.partition(";")[0] for note in notes] == [
+        f"asked for by annotation stickyrouting.io/end (part {number} of 3)" for number in (1, 2, 3)
+    ]
+    assert max(map(len, notes)) <= 1024
+    told = [name for note in notes for name in re.findall(r"[0-9a-z]{16}", note.partition(";")[2])]
+    assert told == [outcome.session for outcome in many[:99]]
+
+
+def test_one_event_tells_a_few_outcomes_by_their_state_and_an_old_one_is_no_news() -> None:
+    ann, bob = EndStatus(ANN, EndState.UNKNOWN, AT), EndStatus(BOB, EndState.ENDED, AT)
+    note = f"asked for by annotation stickyrouting.io/end; ended: {BOB}; unknown: {ANN}"
+    assert notes_of_outcomes((), [ann, bob]) == (note,)
+    assert notes_of_outcomes([ann, bob], [ann, bob]) == ()

@@ -11,6 +11,7 @@ from stickyrouting.model.desired import (
     Cookie,
     CookieLifetime,
     Desired,
+    Earlier,
     Endpoint,
     EndpointState,
     HealthCheck,
@@ -25,6 +26,7 @@ from stickyrouting.model.desired import (
     SameSite,
     Secure,
     Timeouts,
+    Tls,
 )
 from stickyrouting.planner.reload import REASONS, reload_reasons
 from stickyrouting.render.haproxy_cfg import render_config
@@ -44,6 +46,9 @@ CHANGES: list[tuple[dict[str, object], tuple[str, ...]]] = [
     ({"cookie_name": "OTHER"}, ("cookie name",)),
     ({"idle_seconds": 900}, ("idle time",)),
     ({"absolute_seconds": 900}, ("absolute time",)),
+    ({"earlier": Earlier(600, 1_795_000_000)}, ("idle time",)),
+    ({"earlier": Earlier(1800, 1_795_000_000)}, ()),
+    ({"earlier": Earlier(oldest=1_795_000_000)}, ("absolute time",)),
     ({"termination_grace_seconds": 3600}, ()),
     ({"termination_grace_seconds": 24 * 3600 + 29 * 60}, ()),
     ({"termination_grace_seconds": 24 * 3600 + 29 * 60 + 1}, ("termination grace period",)),
@@ -51,6 +56,8 @@ CHANGES: list[tuple[dict[str, object], tuple[str, ...]]] = [
     ({"timeouts": Timeouts(tunnel=1)}, ("timeouts",)),
     ({"health_check": HealthCheck(path="/healthz")}, ("health check",)),
     ({"idle_seconds": 900, "timeouts": Timeouts(queue=1)}, ("idle time", "timeouts")),
+    ({"tls": Tls("shop-tls")}, ("TLS",)),
+    ({"trusted_proxies": ("10.0.0.0/8",)}, ("trusted proxies",)),
     ({"cookie": Cookie(path="/shop")}, ("cookie attributes",)),
     ({"cookie": Cookie(domain="example.com")}, ("cookie attributes",)),
     ({"cookie": Cookie(secure=Secure.ALWAYS)}, ("cookie attributes",)),

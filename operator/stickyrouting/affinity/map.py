@@ -7,13 +7,12 @@ made by itself: whatever crosses an unacknowledged push, or may come from its pr
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum, StrEnum
-from typing import NamedTuple
 from zlib import crc32
 
 from stickyrouting.affinity.counts import Counts
 from stickyrouting.affinity.entry import ENDED, NEWBORN, Entry, confirmed_by, is_provisional, target_of
+from stickyrouting.affinity.lifetime import Lifetime
+from stickyrouting.affinity.outcome import Cause, Change, Ended, Outcome, Trust
 from stickyrouting.affinity.packed import (
     EXPIRY_MASK,
     EXPIRY_SHIFT,
@@ -34,61 +33,9 @@ PARTS = 1024
 SLICE = 500
 """Entries looked at without a pause: a millisecond or two."""
 PROVISIONAL_SECONDS = 60
-TOUCH_SHARE = 4
-MAX_TOUCH_SECONDS = 60.0
-"""HAProxy touches a used session once in a quarter of the idle time, at least once a minute."""
-EPOCH_DIGITS = 10
 AGE_SLACK = 2 * TICKS
 """HAProxy reads another clock than the agent."""
 MOST_MS = 1 << 40
-
-
-class Trust(Enum):
-    """What a report of HAProxy may change.
-
-    ``CHANGE``: HAProxy holds our map, so what differs is its own doing. ``TOUCH``: it may not have heard us yet.
-    ``DOUBT``: a predecessor that did not hear us may have told it of a session after we did. ``LEARN``: this agent
-    starts anew and reads what HAProxy held all the while; nobody remembers the versions.
-    """
-
-    CHANGE = "change"
-    TOUCH = "touch"
-    DOUBT = "doubt"
-    LEARN = "learn"
-
-
-class Change(StrEnum):
-    """What a report means for one session; ``RETURN``: unknown here, it came back from its cookie's hint."""
-
-    BIRTH = "birth"
-    RETURN = "return"
-    CONFIRM = "confirm"
-    MOVE = "move"
-    END = "end"
-    TOUCH = "touch"
-    NOTHING = "nothing"
-
-
-class Outcome(NamedTuple):
-    """What a report or a foreign entry led to.
-
-    ``relay``: the other agents have to hear of it. ``push``: our HAProxy has to hear of it. ``moved``: it has
-    another server than before, so that HAProxy shall look once and renew the cookie.
-    """
-
-    change: Change
-    relay: bool = False
-    push: bool = False
-    moved: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetime:
-    """How long sessions live, in seconds; ``epoch`` is the wall clock's time when the agent's clock was 0."""
-
-    idle: float
-    absolute: float
-    epoch: float
 
 
 _NOTHING = Outcome(Change.NOTHING)
@@ -99,15 +46,15 @@ _NEW_BIRTH = Outcome(Change.BIRTH, push=True)
 class AffinityMap:
     """Session id (at most 32 bytes) → binding; ``clock`` is the Lamport time.
 
-    ``expired`` (idle for too long), ``lost`` (the same, their pod being gone) and ``aged`` are sessions whose end is
-    counted here, ``dropped`` all entries that ever expired. ``listed`` tells whether a server id is an endpoint now.
+    ``ended`` are the sessions whose end by itself is counted here, until they are taken; ``dropped`` counts all entries
+    that ever expired. ``listed`` tells whether a server id is an endpoint now.
     """
 
     def __init__(self, lifetime: Lifetime, listed: Callable[[int], bool] = lambda _: True) -> None:
         self.lifetime = lifetime
         self.clock = 0
         self.counts = Counts()
-        self.expired = self.lost = self.aged = 0
+        self.ended: list[Ended] = []
         self.dropped = 0
         self._listed = listed
         self._parts: list[dict[bytes, int]] = [{} for _ in range(PARTS)]
@@ -117,7 +64,7 @@ class AffinityMap:
         """Take (key, value, remaining ms) as this agent's HAProxy tells it."""
         key, value, remaining_ms = entry
         tick = int(now * TICKS)
-        expiry = self._expiry(tick, remaining_ms)
+        expiry = self.lifetime.expiry(tick, remaining_ms)
         old = self._find(key, tick)
         if not value or expiry <= tick:
             return _NOTHING
@@ -136,7 +83,7 @@ class AffinityMap:
         """Take an entry as another agent tells it."""
         key, version, value, remaining_ms = entry
         tick = int(now * TICKS)
-        expiry = self._expiry(tick, remaining_ms)
+        expiry = self.lifetime.expiry(tick, remaining_ms)
         self.clock = max(self.clock, version)
         if not value or expiry <= tick:
             return _NOTHING
@@ -150,10 +97,10 @@ class AffinityMap:
         return self._join(old, entry, expiry, tick)
 
     def touch(self, key: bytes, remaining: float, now: float) -> bool:
-        """Prolong a session that has something in flight; return whether others must hear of it."""
+        """Prolong a session in use, unless it is over its age; return whether others must hear of it."""
         tick = int(now * TICKS)
         old = self._find(key, tick)
-        if old is None or value_of(old) >= ENDED:
+        if old is None or value_of(old) >= ENDED or self._is_aged(key, tick):
             return False
         return self._prolong(key, old, tick + int(remaining * TICKS), tick).relay
 
@@ -173,6 +120,15 @@ class AffinityMap:
         return (
             packed is not None and not packed & LOCAL and is_provisional(value) and value_of(packed) == value
         )
+
+    def take_ended(self) -> list[Ended]:
+        """Return the sessions that ended by themselves since this was last asked and are to be counted here."""
+        taken, self.ended = self.ended, []
+        return taken
+
+    def lifespan(self, key: bytes, now: float) -> float | None:
+        """Return the seconds that a session which ends now has lived, None if its id does not tell."""
+        return self.lifetime.lifespan(key, int(now * TICKS))
 
     def entry(self, key: bytes, now: float) -> Entry | None:
         """Return a live entry as it is told to others."""
@@ -213,7 +169,7 @@ class AffinityMap:
         self._wheel, shortened = Wheel(), 0
         for part in self._parts:
             tick = int(now() * TICKS)
-            limit = self._expiry(tick, MOST_MS)
+            limit = self.lifetime.expiry(tick, MOST_MS)
             for key in part:
                 shorter = expiry_of(part[key]) > limit
                 shortened += shorter
@@ -239,15 +195,6 @@ class AffinityMap:
             if counted >= SLICE:
                 counted = 0
                 yield
-
-    @property
-    def _notable(self) -> int:
-        """Return the ticks by which an expiry must move to be a touch: a report tells the same with other delays."""
-        return int(min(MAX_TOUCH_SECONDS, self.lifetime.idle / TOUCH_SHARE) / 4 * TICKS) or 1
-
-    def _expiry(self, tick: int, remaining_ms: int) -> int:
-        """Return the tick of an end; what another idle time granted counts for no more than the present one."""
-        return tick + min(remaining_ms, int(self.lifetime.idle * 1000)) * TICKS // 1000
 
     def _file(self, key: bytes, packed: int, tick: int) -> None:
         """Have an entry looked at when something happens to it by itself."""
@@ -287,7 +234,7 @@ class AffinityMap:
         return Outcome(Change.CONFIRM, relay=True)
 
     def _prolong(self, key: bytes, old: int, expiry: int, tick: int) -> Outcome:
-        if expiry < expiry_of(old) + self._notable:
+        if expiry < expiry_of(old) + self.lifetime.notable:
             return Outcome(Change.TOUCH)
         self._put(key, pack(version_of(old), value_of(old), expiry, LOCAL), tick)
         return Outcome(Change.TOUCH, relay=True)
@@ -323,7 +270,7 @@ class AffinityMap:
         version = entry.version if wins else version_of(old)
         value = entry.value if wins else ours
         value = value if value >= ENDED else confirmed_by(value, ours if wins else entry.value)
-        later = expiry >= expiry_of(old) + self._notable
+        later = expiry >= expiry_of(old) + self.lifetime.notable
         # Whoever told something new heard of the session last.
         local = 0 if later or value != ours else old & LOCAL
         packed = pack(version, value, max(expiry, expiry_of(old)), local)
@@ -351,12 +298,14 @@ class AffinityMap:
         self.counts.replace(before, packed)
         part[key] = packed
 
+    def _is_aged(self, key: bytes, tick: int) -> bool:
+        limit = self.lifetime.age_limit(key)
+        return limit is not None and limit <= tick
+
     def _lapses(self, key: bytes, packed: int) -> int:
         """Return the tick from which the entry no longer counts; a touch moves that of a provisional one."""
-        try:
-            lapses = int((int(key[:EPOCH_DIGITS]) + self.lifetime.absolute - self.lifetime.epoch) * TICKS)
-        except ValueError:
-            lapses = expiry_of(packed)
+        limit = self.lifetime.age_limit(key)
+        lapses = expiry_of(packed) if limit is None else limit
         if not is_provisional(value_of(packed)):
             return lapses
         provisional = int(max(0.0, self.lifetime.idle - PROVISIONAL_SECONDS) * TICKS)
@@ -371,13 +320,12 @@ class AffinityMap:
             del part[key]
             self.dropped += 1
             self.counts.add(packed, -1)
-            is_lost = not self._listed(target_of(value_of(packed)))
-            self.expired += ends_here(packed) and not is_lost
-            self.lost += ends_here(packed) and is_lost
+            is_there = self._listed(target_of(value_of(packed)))
+            self._note_end(Cause.IDLE if is_there else Cause.LOST, key, packed, expiry_of(packed))
             return
         if self._lapses(key, packed) <= tick and not packed & LAPSED:
             self.counts.add(packed, -1)
-            self.aged += ends_here(packed)
+            self._note_end(Cause.ABSOLUTE, key, packed, tick)
             packed = part[key] = packed | LAPSED
             self.counts.add(packed, 1)
         self._file(key, packed, tick)
@@ -385,8 +333,14 @@ class AffinityMap:
     def _count_age(self, key: bytes, old: int, tick: int) -> bool:
         """Return whether it was its age that ended a session, and count that if nobody did: HAProxy saw it first."""
         over = bool(old & LAPSED) or self._lapses(key, old & ~NEWBORN) <= tick + AGE_SLACK
-        self.aged += over and ends_here(old)
+        if over:
+            self._note_end(Cause.ABSOLUTE, key, old, tick)
         return over
+
+    def _note_end(self, cause: Cause, key: bytes, packed: int, tick: int) -> None:
+        """Note that a session ended at ``tick``, if this agent is the one that counts its end."""
+        if ends_here(packed):
+            self.ended.append(Ended(cause, self.lifetime.lifespan(key, tick)))
 
 
 def _rank(version: int, value: int) -> tuple[bool, int, int]:

@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 from stickyrouting.affinity.counts import Count
-from stickyrouting.affinity.map import AffinityMap, Lifetime
+from stickyrouting.affinity.lifetime import Lifetime
+from stickyrouting.affinity.map import AffinityMap
 from stickyrouting.agent.api import OperatorApi, serve_plain
+from stickyrouting.agent.client_tls import ClientTls, Places
 from stickyrouting.agent.control import StopSocket
 from stickyrouting.agent.ending import Stage, Terms
 from stickyrouting.agent.ends import Ends
@@ -19,6 +22,7 @@ from stickyrouting.agent.inflight import close_connections, count_in_flight
 from stickyrouting.agent.keys import Identity, KeySlots
 from stickyrouting.agent.leave import Leaver, Traffic
 from stickyrouting.agent.link import follow_old_workers, keep_linked
+from stickyrouting.agent.listed import is_listed
 from stickyrouting.agent.loop import Inputs, Loop
 from stickyrouting.agent.mesh import AgentMesh
 from stickyrouting.agent.placing import Known, Placing
@@ -30,7 +34,7 @@ from stickyrouting.haproxy.peers import Table, sess_table
 from stickyrouting.haproxy.runtime import MasterClient
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.model.desired import End
+from stickyrouting.model.desired import End, Tls
 from stickyrouting.model.keys import KeySet
 from stickyrouting.model.report import (
     EndpointCount,
@@ -69,8 +73,9 @@ class Agent:
         self._mesh = AgentMesh(settings, self._hub, metrics)
         self._hub.others = self._mesh.mesh
         self._ends = Ends(
-            self._hub, metrics, self._asked_ends, self._mesh.is_first, lambda: time.time_ns() // 1_000_000
+            self._hub, self._asked_ends, self._mesh.is_first, lambda: time.time_ns() // 1_000_000
         )
+        self._clients = ClientTls(Places(directories.tls, Path(proxy.certificate)), self._master, metrics)
         self._gauges = Gauges(self._hub, self._master, metrics)
         self._feeds = Feeds(directories, self._desired, self._keys, self._present, metrics, self._wake)
         executor = Executor(self._master, proxy, metrics)
@@ -90,7 +95,14 @@ class Agent:
             saw=self._leaver.saw,
         )
         self._loop = Loop(
-            inputs, proxy, self._feeds.applied_copy, executor, self._hub, self._placing, metrics
+            inputs,
+            proxy,
+            self._feeds.applied_copy,
+            executor,
+            self._hub,
+            self._placing,
+            self._clients,
+            metrics,
         )
 
     async def run(self) -> None:
@@ -101,6 +113,7 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._feeds.run())
+                group.create_task(self._clients.follow(self._asked_tls, self._wake))
                 group.create_task(self._loop.run())
                 group.create_task(self._placing.run(self._places))
                 group.create_task(keep_linked(self._hub, ports, lambda: self._loop.force.workers > 0))
@@ -134,6 +147,8 @@ class Agent:
             map=self._map_report(),
             ends=self._ends.answers,
             keys=_key_report(force.keys),
+            tls=self._clients.report,
+            servers=self._gauges.servers,
         )
 
     def _map_report(self) -> MapReport:
@@ -178,11 +193,12 @@ class Agent:
         desired = self._desired.current
         idle = desired.idle_seconds if desired else DEFAULT_IDLE_SECONDS
         absolute = desired.absolute_seconds if desired else DEFAULT_ABSOLUTE_SECONDS
-        return Lifetime(idle, absolute, time.time() - time.monotonic())
+        oldest = desired.earlier.oldest if desired else 0
+        return Lifetime(idle, absolute, time.time() - time.monotonic(), oldest)
 
     def _is_listed(self, server_id: int) -> bool:
         desired = self._desired.current
-        return desired is not None and any(endpoint.id == server_id for endpoint in desired.endpoints)
+        return desired is not None and is_listed(desired, server_id)
 
     def _state(self) -> HaproxyState:
         if self._leaver.ending.stage is not Stage.SERVING:
@@ -191,6 +207,9 @@ class Agent:
 
     def _asked_ends(self) -> tuple[End, ...]:
         return self._desired.current.ends if self._desired.current else ()
+
+    def _asked_tls(self) -> Tls | None:
+        return self._desired.current.tls if self._desired.current else None
 
     def _wake(self) -> None:
         self._loop.wake()

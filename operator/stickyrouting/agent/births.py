@@ -4,14 +4,17 @@ Law: a worker that reloads left behind refuses commands about servers, so its sl
 newest has weights for the algorithm of its backend, and slots where that algorithm is not enough.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+
+import msgspec
 
 from stickyrouting.agent.running import Running, Server, WorkerState
 from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, differs
 from stickyrouting.agent.target import births_map, gate_of
 from stickyrouting.haproxy.commands import SetWeight
-from stickyrouting.planner.placement import Placed, Weights
+from stickyrouting.model.desired import Endpoint, EndpointState
+from stickyrouting.planner.placement import Load, Placed, Weights
 from stickyrouting.render.haproxy_names import GATED_KEY, SPARE_KEY
 from stickyrouting.render.maps import Gate, MapEntry, MapName, render_births
 
@@ -52,6 +55,28 @@ def as_held(placed: Placed, held: WorkerState) -> Placed:
     slots = tuple(int(value) for value in births.values() if int(value) in takers) if placed.slots else ()
     spared = spare if dict(weights).get(spare) == 0 else placed.spare
     return replace(placed, weights=weights, slots=slots or placed.slots, spare=spared, gated=gated)
+
+
+def held_back(endpoints: Iterable[Endpoint], ids: Collection[int]) -> tuple[Endpoint, ...]:
+    """Return the endpoints with some of the ready ones as if they were not: they take births if nobody else can."""
+    return tuple(
+        msgspec.structs.replace(endpoint, state=EndpointState.UNREADY)
+        if endpoint.id in ids and endpoint.state is EndpointState.READY
+        else endpoint
+        for endpoint in endpoints
+    )
+
+
+def with_last_resort(placed: Placed, ailing: Collection[int], load: Load) -> Placed:
+    """Return a choice whose spare, if there is no other, is the emptiest of those that take births and are all ailing.
+
+    HAProxy draws no slot while no server is fit for births: the spare alone is reached then.
+    """
+    takers = [id_ for id_, weight in placed.weights if weight]
+    if placed.spare is not None or not takers or not set(takers) <= set(ailing):
+        return placed
+    sessions = load.sessions or {}
+    return replace(placed, spare=min(takers, key=lambda id_: (sessions.get(id_, 0), id_)))
 
 
 def weight_steps(

@@ -1,5 +1,5 @@
-"""When a certificate ends, read from its DER encoding (RFC 5280, 4.1; X.690, 8.1): nothing more, and without a library
-of the size of the whole agent.
+"""When a certificate is valid, read from its DER encoding (RFC 5280, 4.1; X.690, 8.1): nothing more, and without a
+library of the size of the whole agent.
 """
 
 import datetime as dt
@@ -16,20 +16,26 @@ _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 def expiry_of(pem: bytes) -> int:
     """Return the end of the first certificate of ``pem`` in epoch seconds; raises :class:`InvalidKeys`."""
+    return validity_of(pem)[1]
+
+
+def validity_of(pem: bytes) -> tuple[int, int]:
+    """Return begin and end of the first certificate of ``pem`` in epoch seconds; raises :class:`InvalidKeys`."""
     try:
         text = pem.decode("ascii")
         first = text[text.index(_BEGIN) : text.index(_END) + len(_END)]
-        return _not_after(ssl.PEM_cert_to_DER_cert(first))
+        return _validity(ssl.PEM_cert_to_DER_cert(first))
     except (ValueError, IndexError):
         raise InvalidKeys("the certificate can't be read: it is no X.509 certificate in PEM") from None
 
 
-def _not_after(der: bytes) -> int:
+def _validity(der: bytes) -> tuple[int, int]:
     certificate = _children(der)[0][1]
     fields = _children(_children(certificate)[0][1])
     if fields[0][0] == VERSION:
         fields = fields[1:]
-    return _seconds(*_children(fields[VALIDITY_FIELD][1])[1])
+    begin, end = _children(fields[VALIDITY_FIELD][1])
+    return _seconds(*begin), _seconds(*end)
 
 
 def _seconds(tag: int, text: bytes) -> int:

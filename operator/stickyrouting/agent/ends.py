@@ -10,9 +10,8 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from stickyrouting.affinity.outcome import Cause
 from stickyrouting.agent.hub import Hub
-from stickyrouting.metrics import agent as names
-from stickyrouting.metrics.table import Metrics
 from stickyrouting.model.desired import END_SECONDS, End
 from stickyrouting.model.report import EndAnswer
 from stickyrouting.model.session_name import session_name
@@ -32,7 +31,6 @@ class Ends:
     """Answers for ``asked``; ``is_first`` tells whether this agent acts before the others, ``epoch_ms`` the time."""
 
     hub: Hub
-    metrics: Metrics
     asked: Callable[[], tuple[End, ...]]
     is_first: Callable[[], bool]
     epoch_ms: Callable[[], int]
@@ -67,9 +65,7 @@ class Ends:
         found = await self._find({end.session for end in new})
         if found and not self.is_first():
             await asyncio.sleep(GRACE_SECONDS)
-        ended = sum(map(self.hub.end, found.values()))
-        if ended:
-            self.metrics.count(names.ENDS, ended, reason="operator")
+        ended = sum(self.hub.end(key, Cause.OPERATOR) for key in found.values())
         await self._heard(found.values())
         self._answers |= {end: end.session in found for end in new}
         log.info(

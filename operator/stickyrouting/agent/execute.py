@@ -11,14 +11,18 @@ from stickyrouting.agent.files import write_atomically
 from stickyrouting.agent.observe import observe
 from stickyrouting.agent.running import Running
 from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, places_births
-from stickyrouting.haproxy.commands import ShowServersState
+from stickyrouting.haproxy.commands import ShowServersState, ShowStat
 from stickyrouting.haproxy.errors import CommandRefused
 from stickyrouting.haproxy.runtime import MasterClient, RuntimeClient
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
+from stickyrouting.render.haproxy_names import APP
 from stickyrouting.render.haproxy_settings import ProxySettings
 
 log = logging.getLogger(__name__)
+
+_BAD_STATUS = "NOLB"
+"""HAProxy's word for a server that is there and shall get nothing new (Management Guide, section 9.1, "status")."""
 
 
 class Removal(Enum):
@@ -39,6 +43,15 @@ class Executor:
     async def observe(self) -> Running | None:
         """Return what runs, ``None`` if HAProxy does not answer."""
         return await observe(self._master, self._settings)
+
+    async def ailing(self, newest: int) -> frozenset[int]:
+        """Return the ids of servers that answer their check by a bad status, as a worker finds."""
+        lines = await self._master.worker(newest).run(ShowStat())
+        return frozenset(
+            int(line.server.removeprefix("s"))
+            for line in lines
+            if line.proxy == APP and line.status.startswith(_BAD_STATUS)
+        )
 
     async def change(self, plans: tuple[WorkerPlan, ...]) -> Removal:
         """Carry out the plans of all workers, side by side; nothing is under way any more when this raises."""

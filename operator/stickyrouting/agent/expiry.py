@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stickyrouting.affinity.map import Lifetime
+from stickyrouting.affinity.lifetime import Lifetime
 from stickyrouting.agent.hub import Hub
-from stickyrouting.metrics import agent as names
+from stickyrouting.agent.lifespans import count_ends
 from stickyrouting.metrics.table import Metrics
 
 PORTION = 250
@@ -43,8 +43,8 @@ class Expiry:
         looked = PORTION
         while looked:
             looked = self.hub.map.expire(self.hub.now(), PORTION)
+            self.hub.changes += count_ends(self.metrics, self.hub.map.take_ended())
             await asyncio.sleep(0)
-        self._count()
         self.hub.publish()
 
     async def _follow(self, lifetime: Lifetime) -> None:
@@ -60,11 +60,3 @@ class Expiry:
         elif self.hub.refilled and self._taught != self.hub.links:
             self._taught = self.hub.links
             self.hub.teach_again()
-
-    def _count(self) -> None:
-        held = self.hub.map
-        for reason, count in (("idle", held.expired), ("lost", held.lost), ("absolute", held.aged)):
-            if count:
-                self.metrics.count(names.ENDS, count, reason=reason)
-        self.hub.changes += held.expired + held.lost + held.aged
-        held.expired = held.lost = held.aged = 0

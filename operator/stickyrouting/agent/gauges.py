@@ -1,6 +1,7 @@
 """What must be asked of HAProxy again and again: requests in flight per server, and the size of its table."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -8,15 +9,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from stickyrouting.agent.audit import Audit, Sight
 from stickyrouting.agent.hub import Hub
-from stickyrouting.agent.tallies import UNSERVED, Tallies
-from stickyrouting.haproxy.commands import ShowStat, ShowTableUsed, ShowTallies, StatLine
+from stickyrouting.agent.reach import reach_of
+from stickyrouting.agent.tallies import News, Tallies, find_news
+from stickyrouting.haproxy.commands import SetTally, ShowStat, ShowTableUsed, ShowTallies, StatLine
 from stickyrouting.haproxy.runtime import MasterClient
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.model.errors import StickyError
-from stickyrouting.render.haproxy_names import APP, SESSIONS, TALLY
+from stickyrouting.model.errors import StickyError, Unreachable
+from stickyrouting.model.report import Reach, ServerReach
+from stickyrouting.render.haproxy_names import APP, FALLBACK, SESSIONS, TALLY
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +35,17 @@ _BACKEND = "BACKEND"
 
 @dataclass(slots=True)
 class Gauges:
-    """The last answers; ``connections`` are requests and WebSockets in flight per server id, in all workers."""
+    """The last answers; ``connections`` are requests and WebSockets in flight per server id, in all workers.
+
+    ``servers`` tell how the newest worker reaches them, None before it was looked at.
+    """
 
     hub: Hub
     master: MasterClient
     metrics: Metrics
     connections: Mapping[int, int] = field(default_factory=dict)
+    servers: tuple[ServerReach, ...] | None = None
+    _mute: dict[int, float] = field(default_factory=dict)
     _audit: Audit = field(default_factory=Audit)
     _tallies: Tallies = field(init=False)
     _answered: float = float("-inf")
@@ -78,18 +88,38 @@ class Gauges:
         self.connections = found
         if answers:
             self._answered = time.monotonic()
+            self._note_reach(next(iter(answers.values())))
         await self._add_up(answers)
 
     async def _add_up(self, statistics: Mapping[int, Sequence[StatLine]]) -> None:
-        """Count what rules have tallied, and what HAProxy could not serve."""
+        """Count what rules have tallied, and what HAProxy could not serve, which is read before: it lags behind."""
         found = await self.master.every_worker(ShowTallies(TALLY))
-        self._tallies.look(
-            {
-                pid: {**tallies, UNSERVED: _unserved(statistics[pid])}
-                for pid, tallies in found.items()
-                if pid in statistics
-            }
+        for pid, tallied in found.items():
+            if pid in statistics:
+                await self._count(pid, find_news(tallied, _unserved(statistics[pid])))
+
+    async def _count(self, pid: int, news: tuple[News, ...]) -> None:
+        """Count once a worker remembers that it was; what it may not remember is not counted, rather than twice."""
+        if news:
+            with contextlib.suppress(Unreachable):
+                await self.master.worker(pid).run_all([SetTally(TALLY, new.seen, new.total) for new in news])
+                self._tallies.count(news)
+
+    def _note_reach(self, newest: Sequence[StatLine]) -> None:
+        now = time.monotonic()
+        told = reach_of(newest)
+        # Of those that hang up HAProxy does not tell since when: counted from our first sight of it.
+        self._mute = {one.id: self._mute.get(one.id, now) for one in told if one.reach is Reach.HANGS_UP}
+        self.servers = tuple(
+            msgspec.structs.replace(one, seconds=int(now - self._mute[one.id]))
+            if one.id in self._mute
+            else one
+            for one in told
         )
+        counts = Counter(told.reach for told in self.servers)
+        for reach in Reach:
+            if reach is not Reach.ACCEPTS:
+                self.metrics.set(names.UNREACHED, counts[reach], how=reach.value)
 
     async def _compare(self) -> None:
         """Compare with the current worker's table; a difference is healed by telling each other everything."""
@@ -109,4 +139,6 @@ class Gauges:
 
 
 def _unserved(lines: Sequence[StatLine]) -> int:
-    return sum(line.unserved for line in lines if (line.proxy, line.server) == (APP, _BACKEND))
+    """Return what no server could take; a session whose pod is gone may be sent to the fallback, too."""
+    backends = [(APP, _BACKEND), (FALLBACK, _BACKEND)]
+    return sum(line.unserved for line in lines if (line.proxy, line.server) in backends)

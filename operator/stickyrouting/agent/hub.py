@@ -10,11 +10,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from stickyrouting.affinity.entry import Entry, target_of
-from stickyrouting.affinity.map import AffinityMap, Change, Outcome, Trust
+from stickyrouting.affinity.map import AffinityMap
+from stickyrouting.affinity.outcome import Cause, Change, Ended, Outcome, Trust
 from stickyrouting.agent.doubts import Doubts, Seen
+from stickyrouting.agent.lifespans import count_ends
+from stickyrouting.agent.others import Alone, Others
 from stickyrouting.agent.owed import LIMIT, Owed
 from stickyrouting.agent.told import as_told, marked
 from stickyrouting.haproxy.peer_transport import PeerConnection
@@ -31,26 +33,6 @@ PORTION = 250
 """Entries handled without a pause: one to two milliseconds."""
 LAST_SEQUENCE = 1 << 31
 """No link lives to see its sequence numbers begin again."""
-
-
-class Others(Protocol):
-    """The other agents, as the hub sees them."""
-
-    @property
-    def joined(self) -> bool:
-        """Whether all that they know is known here."""
-
-    def broadcast(self, entries: Sequence[Entry]) -> None:
-        """Tell all of them; never blocks."""
-
-
-class Alone:
-    """No other agents."""
-
-    joined = True
-
-    def broadcast(self, entries: Sequence[Entry]) -> None:
-        """Nobody hears it."""
 
 
 @dataclass(slots=True)
@@ -168,10 +150,12 @@ class Hub:
         self._tell_others(key)
         return True
 
-    def end(self, key: bytes) -> bool:
-        """End a session everywhere; return whether it was alive."""
+    def end(self, key: bytes, cause: Cause) -> bool:
+        """End a session everywhere, and count it; return whether it was alive."""
         outcome = self.map.end(key, self.now())
         self._count(outcome.change)
+        if outcome.change is Change.END:
+            self._count_end(key, cause)
         self._merged(key, outcome)
         self._told.set()
         return outcome.change is Change.END
@@ -294,7 +278,7 @@ class Hub:
             self.metrics.count(names.CHANGES, change=outcome.change.value)
         if self.learnt and outcome.change is Change.END:
             # HAProxy ends by itself only who is over age, which the map tells apart, and whom the application ends.
-            self.metrics.count(names.ENDS, reason="application")
+            self._count_end(key, Cause.APPLICATION)
         self._merged(key, outcome)
         if outcome.push:
             self._told.set()
@@ -330,6 +314,9 @@ class Hub:
         self.births += change is Change.BIRTH
         self.changes += change not in (Change.TOUCH, Change.NOTHING)
 
+    def _count_end(self, key: bytes, cause: Cause) -> None:
+        count_ends(self.metrics, (Ended(cause, self.map.lifespan(key, self.now())),))
+
     def _tell_others(self, key: bytes) -> None:
         """Tell the other agents what all events that came together changed, in one go."""
         if not self._relay:
@@ -360,18 +347,13 @@ class Hub:
         link.abort()
 
     async def _tell(self, link: PeerConnection, table: Table) -> None:
-        now = self.now()
-        entries = [
-            (key, marked(entry) if look else as_told(entry))
-            for key, look in self._owed.take(PORTION)
-            if (entry := self.map.entry(key, now)) is not None
-        ]
+        entries = [*self._next_owed(set())]
         # Noted before the first byte is out: an answer can't come before the question.
         first = link.next_sequence
         if first > LAST_SEQUENCE:
             raise ConnectionResetError("its sequence numbers are used up")
-        self._owed.sent((key for key, _ in entries), range(first, first + len(entries)))
-        await link.push(table, [entry for _, entry in entries])
+        self._owed.sent((key.encode() for key, *_ in entries), range(first, first + len(entries)))
+        await link.push(table, entries)
         await asyncio.sleep(0)
 
     async def _teach(self, link: PeerConnection, table: Table) -> None:
@@ -385,6 +367,19 @@ class Hub:
         self.wake()
 
     def _snapshot(self) -> Iterator[TableEntry]:
+        """Yield the whole map; what happens meanwhile overtakes what is left of it, and no mark is taken back."""
+        looks: set[bytes] = set()
         for entries in self.map.entries(lambda _: True, self.now):
+            # Never within a part: what is left of its list is older than the word that would overtake it.
+            yield from self._next_owed(looks)
             for entry in entries:
-                yield as_told(entry)
+                yield marked(entry) if entry.key in looks else as_told(entry)
+
+    def _next_owed(self, looks: set[bytes]) -> Iterator[TableEntry]:
+        """Yield what HAProxy is owed next; whose next request shall look once is added to ``looks``."""
+        for key, look in self._owed.take(PORTION):
+            entry = self.map.entry(key, self.now())
+            if look:
+                looks.add(key)
+            if entry is not None:
+                yield marked(entry) if look else as_told(entry)

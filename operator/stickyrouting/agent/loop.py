@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from stickyrouting.agent.client_tls import ClientTls
 from stickyrouting.agent.doubts import Seen
 from stickyrouting.agent.ending import Stage
 from stickyrouting.agent.execute import Executor, Removal
@@ -87,6 +88,7 @@ class Loop:
     executor: Executor
     hub: Hub
     placing: Placing
+    clients: ClientTls
     metrics: Metrics
     force: InForce = field(default_factory=InForce)
     _former: Former = field(default_factory=Former)
@@ -139,6 +141,15 @@ class Loop:
         if running is not None:
             self.inputs.saw(running.newest.age)
             await self.hub.observed(Seen(began, running.newest.refilled, len(running.old), running.reloads))
+        await self._keep_copy(desired)
+        self.clients.look(desired.tls)
+        served = self.clients.servable(desired, running)
+        if served is None:
+            return self._wait(f"waiting for the certificate: {self.clients.fault}", Pace.FAILED)
+        await self.clients.serve(running)
+        return await self._go_on(served, running, keyring)
+
+    async def _go_on(self, desired: Desired, running: Running | None, keyring: Keyring) -> Pace:
         placed = self.placing.evaluate(desired, running)
         target = make_target(
             desired, keyring.keys, self.inputs.stage(), placed, self.placing.recovered(desired)
@@ -147,7 +158,6 @@ class Loop:
         target = with_former(target, former, keyring.keys)
         self.files.keep(target, running)
         self.force.configured = True
-        await self._keep_copy(desired)
         if running is None:
             return self._wait("waiting for haproxy to answer", Pace.WAITING)
         return await self._drive(target, running, keyring)

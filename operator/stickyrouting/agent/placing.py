@@ -6,6 +6,7 @@ for the loop, which observes.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -13,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from stickyrouting.agent.births import as_held, plan_births, with_births
+from stickyrouting.agent.births import as_held, held_back, plan_births, with_births, with_last_resort
 from stickyrouting.agent.execute import Executor
 from stickyrouting.agent.gate import Doorkeeper
 from stickyrouting.agent.running import Running, Server
@@ -33,16 +34,27 @@ the first return of their clients, which makes them count.
 """
 
 
+LOOK_SECONDS = 1.0
+"""How often HAProxy is asked whose check is answered by a bad status, if it asks the application at all: a birth that
+draws such a server's slot still goes there."""
+YOUNG_SECONDS = 0.5
+"""For so long after this proxy first saw an endpoint in its list others take the births, if there are any: all proxies
+are told within it, so that a client that comes back through another one is not asked to wait. Most endpoints are listed
+for longer before they are ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """Where the task asks what is known: confirmed sessions by server id on all proxies (None: nothing learnt yet),
-    births that this agent ever noted on all proxies, the number of proxies, and the time of day in ms.
+    births that this agent ever noted on all proxies, the number of proxies, the time of day in ms, and a clock in
+    seconds.
     """
 
     sessions: Callable[[], Mapping[int, int] | None]
     births: Callable[[], int]
     proxies: Callable[[], int]
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    now: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,9 @@ class Placing:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _in_force: _InForce | None = None
     _seen: tuple[object, ...] = ()
+    _ailing: frozenset[int] = frozenset()
+    _looked: float = -math.inf
+    _since: Mapping[int, float] = field(default_factory=dict)
     _states: Mapping[int, EndpointState] = field(default_factory=dict)
     _births: deque[int] = field(
         default_factory=lambda: deque(maxlen=round(HORIZON_SECONDS / TICK_SECONDS) + 1)
@@ -85,7 +100,9 @@ class Placing:
     def evaluate(self, desired: Desired, running: Running | None) -> Placed:
         """Return where births go now; without counts HAProxy keeps what it holds."""
         load = Load(self.known.sessions(), self._expected(), self.known.now_ms())
-        placed = place(desired.endpoints, desired.placement, load)
+        waiting = self._ailing | self._young(desired)
+        placed = place(held_back(desired.endpoints, waiting), desired.placement, load)
+        placed = with_last_resort(placed, self._ailing, load)
         if load.sessions is None and running is not None:
             placed = as_held(placed, running.newest)
         self._publish(desired, placed)
@@ -132,6 +149,7 @@ class Placing:
             force = self._in_force
             if force is None:
                 return
+            await self._look(force)
             seen = self._inputs(force.desired)
             if seen == self._seen:
                 self._offer(force.placed)
@@ -147,7 +165,24 @@ class Placing:
     def _inputs(self, desired: Desired) -> tuple[object, ...]:
         """Return what the choice depends on while the desired state stays; slow start goes by seconds."""
         clock = self.known.now_ms() // 1000 if desired.placement.slow_start_ms else 0
-        return self.known.sessions(), self._expected(), clock
+        return self.known.sessions(), self._expected(), clock, self._ailing, self._young(desired)
+
+    def _young(self, desired: Desired) -> frozenset[int]:
+        """Return who is new in the list; of the first list that it sees, an agent takes nobody for new."""
+        now = self.known.now()
+        first = now if self._since else -math.inf
+        self._since = {endpoint.id: self._since.get(endpoint.id, first) for endpoint in desired.endpoints}
+        return frozenset(id_ for id_, since in self._since.items() if now - since < YOUNG_SECONDS)
+
+    async def _look(self, force: _InForce) -> None:
+        """Note who answers checks by a bad status; who gives no answer is left by HAProxy itself."""
+        if force.desired.health_check.path is None:
+            self._ailing = frozenset()
+        elif self.known.now() - self._looked >= LOOK_SECONDS:
+            self._looked = self.known.now()
+            # A failure leaves what was known: the loop will meet it too.
+            with contextlib.suppress(StickyError, OSError):
+                self._ailing = await self.executor.ailing(force.running.newest.pid)
 
     async def _enforce(self, force: _InForce, placed: Placed) -> None:
         try:

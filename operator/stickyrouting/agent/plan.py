@@ -2,27 +2,29 @@
 
 Order within a worker, as a list:
 
-1. keys, before the name of the key that signs, before the key that signed goes; 2. hints, before the server whose
-cookies carry them, and names of pods; an endpoint that goes is no longer listed from here on; 3. the slots of births;
-4. weights that fall; 5. servers that go (out of service at once, deleted when nothing is in flight there), unless
-nobody who stays serves: then 4 and 5 come after 7; 6. servers that come; 7. weights that rise, and who turned ready is
-taken for healthy; 8. what the worker remembers of servers that are gone; 9. the frontend, at the end; 10. readiness,
-last of all.
+1. keys, before the name of the key that signs, before the key that signed goes; 2. servers that come, without a weight,
+so that nobody is born there yet; 3. hints and names of pods: an endpoint that goes is no longer listed from here on,
+and one that comes is, before its first birth's cookie carries its hint; 4. the slots of births; 5. weights that fall;
+6. servers that go (out of service at once, deleted when nothing is in flight there), unless nobody who stays serves:
+then 5 and 6 come after 7; 7. weights that rise, and who turned ready is taken for healthy; 8. what the worker remembers
+of servers that are gone; 9. the frontend, at the end; 10. readiness, last of all.
 
-Servers that go and weights that fall come before servers that come: of many changes, the drains are in force first.
+Servers that go and weights that fall come before anybody is born on servers that come: of many changes, the drains are
+in force first. A worker's maps never name a server that it lacks: to a session of that server it would give another.
 
 Invariant: running a plan twice, or a part of it, and planning again leads to the same state.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from stickyrouting.agent.births import old_slots, slot_steps, somebody_stays, weight_steps
 from stickyrouting.agent.ending import Stage
+from stickyrouting.agent.listed import old_hints
 from stickyrouting.agent.running import Running, Server, WorkerState
 from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, differs
-from stickyrouting.agent.target import STARTED_WITH, Target
+from stickyrouting.agent.target import STARTED_WITH, Maps, Target
 from stickyrouting.haproxy.commands import (
     AddServer,
     ClearTableKey,
@@ -36,8 +38,9 @@ from stickyrouting.haproxy.commands import (
     SetMap,
     SetState,
     SetTable,
+    SetWeight,
 )
-from stickyrouting.model.desired import Endpoint
+from stickyrouting.model.desired import Endpoint, HealthCheck
 from stickyrouting.planner.reload import UNKNOWN_START, reload_reasons
 from stickyrouting.render.haproxy_names import CONTROL, IDS, READY_KEY, SIGNING_KEY, TRAFFIC
 from stickyrouting.render.haproxy_settings import ProxySettings
@@ -94,7 +97,7 @@ def _plan_old(target: Target, worker: WorkerState, settings: ProxySettings) -> W
     """Only maps and tables: a worker that was told to stop refuses every command about a server (3.0.11)."""
     steps = (
         *_key_steps(target, worker, settings),
-        *_hint_steps(target, worker),
+        *_hint_steps(old_hints(target, worker), worker),
         *slot_steps(worker, old_slots(target.placed, worker)),
         *_forget_steps(target, worker),
     )
@@ -104,7 +107,8 @@ def _plan_old(target: Target, worker: WorkerState, settings: ProxySettings) -> W
 def _plan_newest(target: Target, worker: WorkerState, settings: ProxySettings) -> WorkerPlan:
     steps = (
         *_key_steps(target, worker, settings),
-        *_hint_steps(target, worker),
+        *_come_steps(target, worker),
+        *_hint_steps(target.maps, worker),
         *slot_steps(worker, target.maps[MapName.BIRTHS]),
         *_server_steps(target, worker),
         *_forget_steps(target, worker),
@@ -114,9 +118,9 @@ def _plan_newest(target: Target, worker: WorkerState, settings: ProxySettings) -
 
 
 def _server_steps(target: Target, worker: WorkerState) -> tuple[Step, ...]:
-    falls, rises = weight_steps(target.weights, worker.servers)
+    falls, rises = weight_steps(target.weights, _arrived(target, worker))
     down = (*falls, *_leave_steps(target, worker))
-    up = (*_come_steps(target, worker), *rises, *_health_steps(target, worker))
+    up = (*rises, *_health_steps(target, worker))
     return (*down, *up) if somebody_stays(target.weights, worker.servers) else (*up, *down)
 
 
@@ -140,35 +144,39 @@ def _key_steps(target: Target, worker: WorkerState, settings: ProxySettings) -> 
         yield ReplaceMap(MapName.STOPPING, target.maps[MapName.STOPPING])
 
 
-def _hint_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
-    for name in (MapName.HINT2ID, MapName.ID2HINT):
-        if differs(target.maps[name], worker.maps[name]):
-            yield ReplaceMap(name, target.maps[name])
-    if MapName.PODS in worker.maps and differs(target.maps[MapName.PODS], worker.maps[MapName.PODS]):
-        yield ReplaceMap(MapName.PODS, target.maps[MapName.PODS])
+def _hint_steps(wanted: Maps, worker: WorkerState) -> Iterator[Step]:
+    for name in (MapName.HINT2ID, MapName.ID2HINT, MapName.PODS):
+        if name in worker.maps and differs(wanted[name], worker.maps[name]):
+            yield ReplaceMap(name, wanted[name])
 
 
 def _come_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
-    weights = dict(target.weights)
     for endpoint in target.desired.endpoints:
         server = worker.servers.get(endpoint.id)
         if server is None:
-            yield AddServer(
-                endpoint.id,
-                endpoint.address,
-                endpoint.port,
-                weights[endpoint.id],
-                target.desired.health_check,
-            )
-            yield EnableHealth(endpoint.id)
-            yield EnableServer(endpoint.id)
-            continue
-        if not _same_place(server, endpoint):
+            yield _add(endpoint, target.desired.health_check)
+        elif not _same_place(server, endpoint):
             yield SetAddress(endpoint.id, endpoint.address, endpoint.port)
-        if server.maint:
-            # A crash between adding and enabling left it in maintenance.
+        if server is not None and server.maint and server.weight:
+            yield SetWeight(endpoint.id, 0)
+        if server is None or server.maint:
+            # In maintenance: a crash between adding and enabling left it there.
             yield EnableHealth(endpoint.id)
             yield EnableServer(endpoint.id)
+
+
+def _add(endpoint: Endpoint, check: HealthCheck) -> AddServer:
+    return AddServer(endpoint.id, endpoint.address, endpoint.port, 0, check)
+
+
+def _arrived(target: Target, worker: WorkerState) -> Mapping[int, Server]:
+    """Return the servers as they are once those that come are there."""
+    come = {
+        endpoint.id: Server(endpoint.address, endpoint.port, 0)
+        for endpoint in target.desired.endpoints
+        if endpoint.id not in worker.servers or worker.servers[endpoint.id].maint
+    }
+    return {**worker.servers, **come}
 
 
 def _leave_steps(target: Target, worker: WorkerState) -> Iterator[Step]:

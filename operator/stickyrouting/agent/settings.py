@@ -28,6 +28,7 @@ class Directories:
     config: Path
     keys: Path
     state: Path
+    tls: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
             config=Path(environ.get("STICKY_CONFIG_DIR", "/config")),
             keys=Path(environ.get("STICKY_KEYS_DIR", "/keys")),
             state=Path(environ.get("STICKY_STATE_DIR", "/state")),
+            tls=Path(environ.get("STICKY_TLS_DIR", names.TLS_DIRECTORY)),
         ),
         ports=Ports(
             traffic=_port(environ, "STICKY_TRAFFIC_PORT", names.PORT_TRAFFIC),

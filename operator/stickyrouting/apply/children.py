@@ -8,7 +8,7 @@ import msgspec
 from stickyrouting.apply.ports import Ports
 from stickyrouting.model import names
 from stickyrouting.model.errors import Refused
-from stickyrouting.model.observed import Identity, Key
+from stickyrouting.model.observed import Identity
 
 Manifest = dict[str, Any]
 # Items of a list come without apiVersion and kind, the answer to a write with them.
@@ -78,12 +78,3 @@ def _fingerprint(live: Manifest, manifest: Manifest) -> str:
     }
     content = {part: value for part, value in live.items() if part not in _NOT_CONTENT}
     return _digest([kept, content])
-
-
-def forget(namespace: str, name: str, ports: Ports) -> None:
-    """Drop what is remembered of a StickyService that is gone."""
-    ports.memory.statuses.pop(Key(namespace, name), None)
-    ports.tell_counts(Key(namespace, name), None)
-    children = {names.child(name), names.all_proxies(name), names.address_book(name)}
-    for where in [w for w in ports.memory.applied if w[1] == namespace and w[2] in children]:
-        del ports.memory.applied[where]

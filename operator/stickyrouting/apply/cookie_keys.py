@@ -37,23 +37,30 @@ def key_id(authority: Authority, owner: Identity, epoch: int) -> str:
 
 
 class KeyIds:
-    """Which epochs the ids of one StickyService's keys stand for, as far as anybody asked."""
+    """Which epochs the ids of one StickyService's keys stand for, as far as anybody asked.
+
+    Whatever a record says: no more than ``AHEAD`` epochs on both sides of it are looked through, or remembered.
+    """
 
     def __init__(self, id_of: Callable[[int], str]) -> None:
         self._id_of = id_of
         self._epochs: dict[str, int] = {}
+        self._looked = range(0)
 
     def epoch_of(self, key_id: str, near: int) -> int | None:
-        """Return the epoch of a key id, None if it is none of ours; one above ``near`` by ``AHEAD`` is not found."""
+        """Return the epoch of a key id, None if it is none of ours within ``AHEAD`` of ``near``."""
         if key_id not in self._epochs:
-            self._look_for(key_id, near + AHEAD)
+            self._look_for(key_id, range(max(0, near - AHEAD), near + AHEAD + 1))
         return self._epochs.get(key_id)
 
-    def _look_for(self, key_id: str, last: int) -> None:
-        """Go on where the last search ended: one that was in vain is not repeated."""
-        for epoch in range(len(self._epochs), last + 1):
+    def _look_for(self, key_id: str, within: range) -> None:
+        """Go on where the last search ended, if it began where this one does: one in vain is not repeated."""
+        if self._looked.start != within.start:
+            self._epochs, self._looked = {}, range(within.start, within.start)
+        for epoch in range(self._looked.stop, within.stop):
             found = self._id_of(epoch)
             self._epochs[found] = epoch
+            self._looked = range(within.start, epoch + 1)
             if found == key_id:
                 return
 

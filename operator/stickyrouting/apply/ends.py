@@ -8,14 +8,14 @@ import msgspec
 
 from stickyrouting.apply.ports import Ports
 from stickyrouting.apply.registry import Raw
-from stickyrouting.apply.status import post
+from stickyrouting.apply.status import as_said, post
 from stickyrouting.kube.events import EventType
 from stickyrouting.model import names
 from stickyrouting.model.desired import Desired
 from stickyrouting.model.errors import Changed, NotFound, Refused
 from stickyrouting.model.observed import Key, Observed
-from stickyrouting.model.status import EndState, EndStatus
-from stickyrouting.planner.ends import left_over
+from stickyrouting.model.status import EndStatus
+from stickyrouting.planner.ends import left_over, notes_of_outcomes
 
 ENDS_REASON = "SessionsEnded"
 AFTER_CONDITIONS = dt.timedelta(microseconds=500)
@@ -37,18 +37,14 @@ def standing_ends(body: Raw) -> tuple[EndStatus, ...]:
 
 
 async def tell_ends(observed: Observed, after: Sequence[EndStatus], ports: Ports) -> None:
-    """Post one event for all sessions whose outcome is new, so that it is on record who was ended when."""
-    before = {(told.session, told.asked_at, told.state) for told in observed.ends}
-    news = [told for told in after if (told.session, told.asked_at, told.state) not in before]
-    said = [
-        f"{state.value.lower()}: {', '.join(told.session for told in news if told.state is state)}"
-        for state in (EndState.ENDED, EndState.UNKNOWN, EndState.UNANSWERED)
-        if any(told.state is state for told in news)
-    ]
-    if said:
-        note = f"asked for by annotation {names.ANNOTATION_END}; {'; '.join(said)}"
-        moment = ports.clock.moment() + AFTER_CONDITIONS
-        await post(observed.identity, (EventType.NORMAL, ENDS_REASON, note), moment, ports)
+    """Post an event for all sessions whose outcome is new, so that it is on record who was ended when.
+
+    Many sessions are told in several: one holds no more than some fifty names.
+    """
+    moment = ports.clock.moment() + AFTER_CONDITIONS
+    for place, note in enumerate(notes_of_outcomes(observed.ends, after)):
+        told = (EventType.NORMAL, ENDS_REASON, note)
+        await post(observed.identity, told, moment + dt.timedelta(microseconds=place), ports)
 
 
 async def clear_asked(key: Key, desired: Desired | None, ports: Ports) -> bool:
@@ -63,7 +59,7 @@ async def clear_asked(key: Key, desired: Desired | None, ports: Ports) -> bool:
         or names.ANNOTATION_END not in (body["metadata"].get("annotations") or {})
     ):
         return True
-    left = left_over(asked_of(body), desired, standing_ends(body))
+    left = left_over(asked_of(body), desired, standing_ends(as_said(body, ports)))
     if left is None:
         return True
     try:

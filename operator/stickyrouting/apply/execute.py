@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 async def execute(plan: Plan, spec: StickySpec, observed: Observed, ports: Ports) -> Outcome:
     """Take the plan's steps. A refusal is told in the outcome; what may pass by itself is raised.
 
+    The outcome's desired state is the one that the proxies can read: who could not write a new one, left the last.
     A pod that can't be given its id is left out of the list and never keeps others from being served.
     """
     if plan.desired is None or plan.target is None:
@@ -32,7 +33,7 @@ async def execute(plan: Plan, spec: StickySpec, observed: Observed, ports: Ports
     owner = observed.identity
     objections = await _bind(plan.binds, observed, ports)
     unbound = tuple(_not_carrying(plan.binds, objections, observed))
-    desired = without(plan.desired, unbound, observed.desired)
+    desired = without(plan.desired, unbound, observed)
     failure = "; ".join(f"pod {pod} can't be bound: {why}" for pod, why in objections.items() if why)
     in_force = observed.desired
     try:
@@ -48,7 +49,7 @@ async def execute(plan: Plan, spec: StickySpec, observed: Observed, ports: Ports
         foreign += await apply_children(owner, tuple(others), ports)
     except Refused as error:
         return Outcome(failure=str(error), desired=in_force)
-    return Outcome(failure=failure, desired=desired, foreign=foreign, unbound=tuple(objections))
+    return Outcome(failure=failure, desired=in_force, foreign=foreign, unbound=tuple(objections))
 
 
 async def _write_slot(plan: Plan, observed: Observed, ports: Ports) -> str:

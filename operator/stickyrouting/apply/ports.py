@@ -1,8 +1,9 @@
 """What effects need from the outside, handed in: the API, the caches, the agents, the clock."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from stickyrouting.apply.agents import Agents
 from stickyrouting.apply.authority import Authority
@@ -41,13 +42,22 @@ class Clock:
         return dt.datetime.fromtimestamp(self.epoch_ms() / 1000, tz=dt.UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A status that was written, and what came of it: a CRD of an older version drops fields that it does not know."""
+
+    sent: Mapping[str, Any]
+    came: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Memory:
     """What this process knows beyond what can be observed; losing it costs a repeated write, never a decision.
 
     ``highest_ids`` holds the highest server id planned per namespace, ``applied`` for each child the digest of the
     manifest and the fingerprint of the object that came of it, ``looked`` when a key slot was last looked at,
-    ``statuses`` when a status was last written (both in monotonic seconds), ``key_ids`` what ids of keys stand for.
+    ``statuses`` when a status was last written (both in monotonic seconds), ``said`` which one that was, ``key_ids``
+    what ids of keys stand for.
     """
 
     highest_ids: dict[str, int] = field(default_factory=dict)
@@ -56,6 +66,7 @@ class Memory:
     written: dict[str, Written] = field(default_factory=dict)
     key_ids: dict[str, KeyIds] = field(default_factory=dict)
     statuses: dict[Key, float] = field(default_factory=dict)
+    said: dict[Key, Said] = field(default_factory=dict)
 
 
 def _untold(key: Key, told: Told | None) -> None:

@@ -10,7 +10,7 @@ from stickyrouting.apply.observe import observe
 from stickyrouting.apply.ports import Ports, Told
 from stickyrouting.apply.registry import Raw, identity_of
 from stickyrouting.apply.rotation import settle
-from stickyrouting.apply.status import previous_conditions, tell_transitions, write_status
+from stickyrouting.apply.status import as_said, previous_conditions, tell_transitions, write_status
 from stickyrouting.model.desired import Desired
 from stickyrouting.model.errors import InvalidSpec
 from stickyrouting.model.observed import Key, Observed
@@ -37,6 +37,7 @@ async def reconcile(key: Key, ports: Ports, wake: Callable[[], None]) -> Next:
     body = ports.registry.get(key)
     if body is None or body["metadata"].get("deletionTimestamp"):
         return Next.GONE
+    body = as_said(body, ports)
     observed = observe(body, ports)
     now = ports.clock.epoch_ms()
     plan, outcome = await _act(body, observed, ports, now)
@@ -83,6 +84,7 @@ async def _tell(key: Key, observed: Observed, done: tuple[Plan, Outcome], ports:
     body = ports.registry.get(key)
     if body is None or body["metadata"]["uid"] != observed.identity.uid:
         return
+    body = as_said(body, ports)
     plan, outcome = done
     if body.get("status") and ports.agents.awaited(p.pod for p in live_proxies(observed)):
         return  # Right after a start nothing is known of the proxies; what stands was judged from more.

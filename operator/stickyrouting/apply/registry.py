@@ -48,6 +48,10 @@ class Registry:
         """Return which StickyServices are known."""
         return tuple(self._bodies)
 
+    def uids(self) -> frozenset[str]:
+        """Return the uids of those that are known."""
+        return frozenset(map(_uid, self._bodies.values()))
+
     def naming(self, namespace: str, service: str) -> tuple[Key, ...]:
         """Return the StickyServices of a namespace that name a Service."""
         bodies = ((k, b) for k, b in self._bodies.items() if k.namespace == namespace)

@@ -5,7 +5,7 @@ import logging
 
 import msgspec
 
-from stickyrouting.apply.ports import Ports
+from stickyrouting.apply.ports import Ports, Said
 from stickyrouting.apply.registry import Raw, key_of
 from stickyrouting.kube.events import Event, EventType
 from stickyrouting.model import names
@@ -52,9 +52,20 @@ async def write_status(body: Raw, status: Status, observed: Observed, ports: Por
         "metadata": {"namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]},
         "status": content,
     }
-    ports.registry.upsert(await ports.kube.apply_status(manifest))
+    answer = await ports.kube.apply_status(manifest)
+    ports.registry.upsert(answer)
     ports.memory.statuses[key] = now
+    ports.memory.said[key] = Said(content, answer.get("status") or {})
     return True
+
+
+def as_said(body: Raw, ports: Ports) -> Raw:
+    """Return a body with the status that this process wrote, if what stands there is what came of it.
+
+    A CRD of an older version drops what it does not know: to say it again would change nothing.
+    """
+    said = ports.memory.said.get(key_of(body))
+    return {**body, "status": said.sent} if said is not None and said.came == body.get("status") else body
 
 
 async def tell_transitions(

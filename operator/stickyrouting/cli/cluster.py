@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
+from stickyrouting.cli import objections
 from stickyrouting.cli.failure import Exit, Failure
 from stickyrouting.cli.kubeconfig import Target, find_target
 from stickyrouting.cli.options import Where
 from stickyrouting.kube.answers import read_answer
-from stickyrouting.model import names
 from stickyrouting.model.errors import Changed, NotFound, Refused, StickyError
 from stickyrouting.watch.kinds import STICKY_SERVICE
 from stickyrouting.watch.requests import NETWORK_FAULTS, describe
@@ -67,7 +67,7 @@ class Cluster:
         try:
             found: list[Body] = (await self._send("GET", STICKY_SERVICE.path(namespace))).get("items") or []
         except NotFound as error:
-            raise self._not_installed() from error
+            raise objections.not_installed(self.target) from error
         return sorted(found, key=lambda body: (body["metadata"]["namespace"], body["metadata"]["name"]))
 
     async def _send(self, method: str, path: str, body: Body | None = None) -> Body:
@@ -87,47 +87,27 @@ class Cluster:
             ) as answer:
                 return read_answer(answer.status, answer.headers, await answer.read())
         except NETWORK_FAULTS as error:
-            raise self._unreachable(describe(error)) from error
+            raise objections.no_answer(target, describe(error)) from error
         except Refused as error:
-            raise self._refused(method, str(error)) from error
+            raise objections.refused(target, method, error) from error
         except (Changed, NotFound):
             raise
         except StickyError as error:
-            raise self._unreachable(str(error)) from error
+            raise objections.useless_answer(target, str(error)) from error
 
-    def _headers(self) -> dict[str, str]:
-        return {
-            "Accept": "application/json",
-            "Content-Type": "application/merge-patch+json",
-            "User-Agent": FIELD_MANAGER,
-            **self.target.headers,
-            **self.target.connection.headers(),
-        }
-
-    def _unreachable(self, why: str) -> Failure:
-        return Failure(
-            Exit.NO_CLUSTER,
-            f"the API server {self.target.connection.server} ({self.target.name}) does not answer: {why}."
-            " Check that the cluster runs and that the context is the one you mean: kubectl config get-contexts",
-        )
-
-    def _refused(self, method: str, message: str) -> Failure:
-        if "nauthorized" in message:
-            return Failure(
-                Exit.NO_CLUSTER,
-                f"the API server of {self.target.name} does not know you ({message}): log in again",
-            )
-        verb = "patch" if method == "PATCH" else "get"
-        return Failure(
-            Exit.FORBIDDEN,
-            f"{message}. You need the right to {verb} {names.PLURAL}.{names.GROUP} in namespace {self.namespace}:"
-            f" kubectl auth can-i {verb} {names.PLURAL}.{names.GROUP} -n {self.namespace}",
-        )
+    def _headers(self) -> list[tuple[str, str]]:
+        return [
+            ("Accept", "application/json"),
+            ("Content-Type", "application/merge-patch+json"),
+            ("User-Agent", FIELD_MANAGER),
+            *self.target.headers,
+            *self.target.connection.headers().items(),
+        ]
 
     async def _missing(self, name: str, error: NotFound) -> Failure:
         """Return what is missing: the kind, or the object, and which there are."""
         if name not in str(error):
-            return self._not_installed()
+            return objections.not_installed(self.target)
         found = [body["metadata"]["name"] for body in await self.here()]
         there = (
             f"there are: {', '.join(found[:10])}" if found else "there is none; -n chooses another namespace"
@@ -135,13 +115,6 @@ class Cluster:
         return Failure(
             Exit.NOT_FOUND,
             f"no StickyService {name} in namespace {self.namespace} ({self.target.name}); {there}",
-        )
-
-    def _not_installed(self) -> Failure:
-        return Failure(
-            Exit.NOT_FOUND,
-            f"Sticky Routing is not installed in the cluster of {self.target.name}: it has no kind {names.KIND}"
-            f" ({names.API_VERSION}). Install the chart, or choose another --context",
         )
 
 

@@ -15,6 +15,7 @@ class Exit(IntEnum):
     FORBIDDEN = 4
     NOT_FOUND = 5
     TIMEOUT = 6
+    REFUSED = 7
 
 
 class Failure(click.ClickException):
@@ -29,3 +30,10 @@ class Failure(click.ClickException):
     def exit_code(self) -> int:  # type: ignore[override]
         """The process's exit code."""
         return int(self.code)
+
+
+class Away(Failure):
+    """The API server can't be asked now; a moment later it may."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Exit.NO_CLUSTER, message)

@@ -9,16 +9,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import yaml
 
 from stickyrouting.cli.failure import Exit, Failure
+from stickyrouting.cli.impersonation import Headers, impersonation
 from stickyrouting.cli.options import Where
+from stickyrouting.cli.proxies import proxy_of
 from stickyrouting.watch.connection import (
     SERVICE_ACCOUNT,
     Connection,
@@ -39,7 +39,7 @@ class Target:
     name: str
     connection: Connection
     namespace: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Headers = ()
     server_name: str | None = None
     proxy: str | None = None
 
@@ -49,10 +49,19 @@ def find_target(where: Where, environ: Mapping[str, str]) -> Target:
     paths = _paths(where, environ)
     try:
         if not paths and not where.context and environ.get("KUBERNETES_SERVICE_HOST"):
-            return Target("this pod's cluster", in_cluster(environ), where.namespace or _own_namespace())
+            return _own_target(where, environ)
         return _make_target(_merged(paths), where, environ)
     except InvalidConnection as error:
         raise Failure(Exit.NO_CLUSTER, str(error)) from error
+
+
+def _own_target(where: Where, environ: Mapping[str, str]) -> Target:
+    return Target(
+        "this pod's cluster",
+        in_cluster(environ),
+        where.namespace or _own_namespace(),
+        headers=impersonation({}, where),
+    )
 
 
 def _paths(where: Where, environ: Mapping[str, str]) -> list[Path]:
@@ -128,18 +137,23 @@ def _make_target(config: dict[str, Any], where: Where, environ: Mapping[str, str
         )
     context = _find(config, "contexts", name, "context")
     cluster = _find(config, "clusters", context.get("cluster"), "cluster")
-    user = dict(_find(config, "users", context.get("user"), "user"))
+    # A context may name no user: whoever the API server takes for one without a name.
+    name_of_user = context.get("user") or ""
+    user = dict(_find(config, "users", name_of_user, "user")) if name_of_user else {}
     if plugin := user.pop("exec", None):
         user |= _ask_plugin(plugin, cluster, environ)
-    users = [{"name": context.get("user"), "user": user}]
-    connection = from_kubeconfig({**config, "users": users}, Path(), name)
+    plain = {
+        "contexts": [{"name": name, "context": {**context, "user": name_of_user}}],
+        "users": [{"name": name_of_user, "user": user}],
+    }
+    connection = from_kubeconfig({**config, **plain}, Path(), name)
     return Target(
         name=f"context {name}",
         connection=connection,
         namespace=where.namespace or context.get("namespace") or "default",
-        headers=_impersonation(user),
+        headers=impersonation(user, where),
         server_name=cluster.get("tls-server-name"),
-        proxy=_proxy(cluster),
+        proxy=proxy_of(cluster, environ),
     )
 
 
@@ -150,26 +164,6 @@ def _find(config: Section, section: str, name: str | None, kind: str) -> Section
             return found if isinstance(found, dict) else {}
     known = ", ".join(dict.fromkeys(entry["name"] for entry in config[section])) or "none"
     raise Failure(Exit.NO_CLUSTER, f"kubeconfig: there is no {kind} named {name!r}; there are: {known}")
-
-
-def _impersonation(user: Section) -> dict[str, str]:
-    return {"Impersonate-User": user["as"]} if user.get("as") else {}
-
-
-def _proxy(cluster: Section) -> str | None:
-    proxy = cluster.get("proxy-url") or _proxy_of_environment(str(cluster.get("server")))
-    if proxy and not proxy.startswith(("http://", "https://")):
-        raise Failure(Exit.NO_CLUSTER, f"proxy {proxy} is not supported: use an HTTP proxy")
-    return str(proxy) if proxy else None
-
-
-def _proxy_of_environment(server: str) -> str | None:
-    """Return what HTTPS_PROXY and NO_PROXY say of a server; as with kubectl, nothing of this machine itself."""
-    parts = urlsplit(server)
-    host = parts.hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(host):
-        return None
-    return getproxies_environment().get(parts.scheme)
 
 
 def _ask_plugin(plugin: Section, cluster: Section, environ: Mapping[str, str]) -> dict[str, str]:

@@ -12,11 +12,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Where:
-    """Which cluster and namespace; what is None is taken from kubectl's configuration."""
+    """Which cluster and namespace, and as whom; what is not given is taken from kubectl's configuration."""
 
     kubeconfig: str | None = None
     context: str | None = None
     namespace: str | None = None
+    as_user: str | None = None
+    as_group: tuple[str, ...] = ()
+    as_uid: str | None = None
+    as_user_extra: tuple[str, ...] = ()
 
 
 class Patience(Enum):
@@ -27,13 +31,17 @@ class Patience(Enum):
 
 
 def cluster_options(command: F) -> F:
-    """Add ``--namespace``, ``--context`` and ``--kubeconfig``, which :func:`where` returns."""
-    for flags, text in (
-        (("--kubeconfig",), "kubectl's configuration file."),
-        (("--context",), "Context of that file."),
-        (("--namespace", "-n"), "Namespace; the context's own unless given."),
+    """Add kubectl's options of the same names, which :func:`where` returns; the last is shown first."""
+    for flags, text, often in (
+        (("--as-user-extra",), "Extra KEY=VALUE to act with; may be repeated.", True),
+        (("--as-uid",), "UID to act as.", False),
+        (("--as-group",), "Group to act as; may be repeated.", True),
+        (("--as", "as_user"), "User to act as.", False),
+        (("--kubeconfig",), "kubectl's configuration file.", False),
+        (("--context",), "Context of that file.", False),
+        (("--namespace", "-n"), "Namespace; the context's own unless given.", False),
     ):
-        command = click.option(*flags, help=text, expose_value=False, callback=_keep)(command)
+        command = click.option(*flags, help=text, multiple=often, expose_value=False, callback=_keep)(command)
     return command
 
 
@@ -73,7 +81,8 @@ class _Given:
         self.place = Where()
 
 
-def _keep(context: click.Context, option: click.Parameter, value: str | None) -> None:
+def _keep(context: click.Context, option: click.Parameter, value: str | tuple[str, ...] | None) -> None:
     given = context.find_root().ensure_object(_Given)
-    if value is not None:
-        given.place = replace(given.place, **{str(option.name): value})
+    if value:
+        said: dict[str, Any] = {str(option.name): value}
+        given.place = replace(given.place, **said)

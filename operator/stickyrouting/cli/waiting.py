@@ -7,10 +7,13 @@ from typing import TypeVar
 import click
 
 from stickyrouting.cli.cluster import Body, Cluster
-from stickyrouting.cli.failure import Exit, Failure
+from stickyrouting.cli.failure import Away, Exit, Failure
+from stickyrouting.model.plan import Reason
 
 POLL_SECONDS = 0.3
 SAY_SECONDS = 3.0
+_NO_OBSTACLE = (Reason.CONNECTIONS_REFUSED, Reason.INVALID_CERTIFICATE_REF)
+"""What is wrong with others, and keeps the operator from nothing."""
 A = TypeVar("A")
 
 
@@ -30,9 +33,7 @@ async def wait_for(cluster: Cluster, name: str, seconds: float, look: Callable[[
             return look(await cluster.get(name))
         except Waiting as waiting:
             why = str(waiting)
-        except Failure as failure:
-            if failure.code is not Exit.NO_CLUSTER:
-                raise
+        except Away as failure:
             why = f"the API server: {failure.message}"
         passed = loop.time() - start
         if passed >= seconds:
@@ -47,6 +48,7 @@ def unaccepted(body: Body) -> str:
     """Return why the operator can't act on a StickyService, or a guess."""
     conditions = (body.get("status") or {}).get("conditions") or []
     for condition in conditions:
-        if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] != "True":
+        needed = condition["type"] in ("Accepted", "ResolvedRefs") and condition["reason"] not in _NO_OBSTACLE
+        if needed and condition["status"] != "True":
             return f"{condition['type']} is {condition['status']}: {condition['message']}"
     return "does it run? kubectl get deployments -A -l app.kubernetes.io/name=sticky-routing"

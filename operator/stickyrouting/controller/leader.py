@@ -12,7 +12,7 @@ from typing import Any
 from stickyrouting.apply.agents import Agents
 from stickyrouting.apply.authority import Authority
 from stickyrouting.apply.caches import Caches
-from stickyrouting.apply.children import forget
+from stickyrouting.apply.forgetting import forget
 from stickyrouting.apply.ports import Clock, Ports
 from stickyrouting.apply.reconcile import Next, reconcile
 from stickyrouting.apply.registry import Registry, identity_of, key_of

@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from stickyrouting.apply.children import forget
+from stickyrouting.apply.forgetting import forget, forget_dead
 from stickyrouting.apply.ports import Ports
 from stickyrouting.apply.registry import Raw, key_of
 from stickyrouting.controller.tasks import Tasks
@@ -74,6 +74,7 @@ async def _settle(
     for key, body in listed.items():
         if ports.registry.upsert(body) or key not in tasks.known():
             tasks.start(key)
+    forget_dead(ports)
     await _free_pods(ports, lambda key: key in listed or ports.registry.get(key) is not None)
     ports.agents.forget({pod.metadata.uid for pod in ports.caches.pods.values()})
 

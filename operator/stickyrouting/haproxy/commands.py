@@ -1,5 +1,6 @@
 """All runtime commands in one place."""
 
+from stickyrouting.haproxy.certificate_commands import AbortCertificate, CommitCertificate, SetCertificate
 from stickyrouting.haproxy.map_commands import AddToMap, CommitMap, PrepareMap, SetMap, ShowMap
 from stickyrouting.haproxy.process_commands import (
     DisableFrontend,
@@ -29,6 +30,7 @@ from stickyrouting.haproxy.server_commands import (
 from stickyrouting.haproxy.table_commands import (
     ClearTableKey,
     SetTable,
+    SetTally,
     ShowInFlight,
     ShowTable,
     ShowTableKey,
@@ -39,9 +41,11 @@ from stickyrouting.haproxy.table_commands import (
 )
 
 __all__ = [
+    "AbortCertificate",
     "AddServer",
     "AddToMap",
     "ClearTableKey",
+    "CommitCertificate",
     "CommitMap",
     "DelServer",
     "DisableFrontend",
@@ -55,10 +59,12 @@ __all__ = [
     "ServerState",
     "ServersState",
     "SetAddress",
+    "SetCertificate",
     "SetHealthUp",
     "SetMap",
     "SetState",
     "SetTable",
+    "SetTally",
     "SetWeight",
     "ShowInFlight",
     "ShowMap",

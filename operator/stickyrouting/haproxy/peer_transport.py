@@ -17,6 +17,12 @@ CLOSE_SECONDS = 1.0
 READ_BYTES = 1 << 15
 """Some 700 updates, three milliseconds of work."""
 SLICE = 250
+WINDOW = 4_000
+"""Entries that a peer is taught ahead of what it has taken, ten milliseconds of its work: what happens meanwhile waits
+for no more than these.
+"""
+WINDOW_SECONDS = 0.25
+"""How long one is waited for that acknowledges nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class PeerConnection:
         self._link = link
         self._reader, self._writer = streams
         self._events = list(reversed(list(first)))
+        self._taken = asyncio.Event()
+        self._acknowledges = True
         self._beat = asyncio.create_task(self._heartbeat())
 
     def __aiter__(self) -> "PeerConnection":
@@ -81,11 +89,26 @@ class PeerConnection:
                 if len(portion) == SLICE:
                     await self.push(table, portion)
                     portion = []
-                    await asyncio.sleep(0)
+                    await self._keep_close()
             await self.push(table, portion)
         self._link.finish_resync(Completeness.FULL)
         await self._flush()
         return self.next_sequence - 1 if self.next_sequence > first else 0
+
+    async def _keep_close(self) -> None:
+        """Leave time for everything else, and wait while the other end is far behind, as long as it catches up.
+
+        One that acknowledged nothing once is not waited for again.
+        """
+        await asyncio.sleep(0)
+        while self._acknowledges and (behind := self._link.on_their_way) > WINDOW:
+            try:
+                async with asyncio.timeout(WINDOW_SECONDS):
+                    while self._link.on_their_way >= behind:
+                        self._taken.clear()
+                        await self._taken.wait()
+            except TimeoutError:
+                self._acknowledges = False
 
     async def close(self) -> None:
         """End the link; what the other end does not read is given up."""
@@ -118,6 +141,7 @@ class PeerConnection:
             self.failure = self.failure or "closed by the other end"
             return False
         self._events = list(reversed(events))
+        self._taken.set()
         # As long as there are bytes, nothing above waits for anything.
         await asyncio.sleep(0)
         return True

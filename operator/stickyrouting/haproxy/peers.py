@@ -79,6 +79,7 @@ class PeerLink:
         self._our_tables: dict[str, int] = {}
         self._our_current = 0
         self._our_sequence = 0
+        self._our_acknowledged = 0
 
     @classmethod
     def connecting(cls, local: str, remote: str, pid: int) -> "PeerLink":
@@ -101,6 +102,11 @@ class PeerLink:
     def next_sequence(self) -> int:
         """The number of the next entry that is pushed."""
         return self._our_sequence + 1 & 0xFFFFFFFF
+
+    @property
+    def on_their_way(self) -> int:
+        """How many of the entries that were pushed the other end has not acknowledged yet."""
+        return self._our_sequence - self._our_acknowledged & 0xFFFFFFFF
 
     def data_to_send(self) -> bytes:
         """Return what is to be sent now, once."""
@@ -247,7 +253,8 @@ class PeerLink:
         number, at = decode_int(payload, 0)
         names = {n: name for name, n in self._our_tables.items()}
         if number in names:
-            yield Acked(names[number], _unpack(payload, at))
+            self._our_acknowledged = _unpack(payload, at)
+            yield Acked(names[number], self._our_acknowledged)
 
     def _entry(self, frame: Frame) -> Updated:
         table = self._their_tables.get(self._their_current)

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stickyrouting.haproxy.command import expect
@@ -14,6 +14,7 @@ _PEERS = re.compile(r"id=\S+ disabled=\d+ flags=0x([0-9a-f]+)")
 _LEARNT_ALL = 3
 _CLOSED_BEFORE = ("already disabled", "previously shut down")
 _MAINTENANCE = 0x01 | 0x02 | 0x04 | 0x20
+_ANSWERS = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,9 @@ def _servers(columns: list[str], lines: list[str]) -> Iterator[ServerLine]:
 class StatLine:
     """One line of the statistics; ``server`` is FRONTEND, BACKEND or a server's name.
 
-    ``unserved`` are the requests for which no connection could be made in the end.
+    ``unserved`` are the requests for which no connection could be made in the end, ``unanswered`` those that a server
+    took and gave no answer to, ``answered`` its answers. ``check`` is the code of its last check, ``since`` how many
+    seconds ago its status changed.
     """
 
     proxy: str
@@ -202,6 +205,10 @@ class StatLine:
     qcur: int
     status: str
     unserved: int = 0
+    unanswered: int = 0
+    answered: int = 0
+    check: str = ""
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,15 +225,23 @@ class ShowStat:
         if not answer.startswith("# pxname,"):
             raise AnswerUnreadable(f"show stat answered: {answer[:200]}")
         rows = csv.DictReader(answer[2:].splitlines())
-        return tuple(
-            StatLine(
-                row["pxname"],
-                row["svname"],
-                int(row["scur"] or 0),
-                int(row["qcur"] or 0),
-                row["status"],
-                int(row.get("econ") or 0),
-            )
-            for row in rows
-            if row["pxname"]
-        )
+        return tuple(_stat_line(row) for row in rows if row["pxname"])
+
+
+def _stat_line(row: Mapping[str, str]) -> StatLine:
+    def number(column: str) -> int:
+        return int(row.get(column) or 0)
+
+    return StatLine(
+        row["pxname"],
+        row["svname"],
+        number("scur"),
+        number("qcur"),
+        row["status"],
+        unserved=number("econ"),
+        unanswered=number("eresp"),
+        answered=sum(number(f"hrsp_{kind}") for kind in _ANSWERS),
+        # While the next check runs, the last one's code stands behind an asterisk.
+        check=(row.get("check_status") or "").removeprefix("* "),
+        since=number("lastchg"),
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stickyrouting.haproxy.command import expect
 from stickyrouting.haproxy.errors import AnswerUnreadable, CommandRefused
+from stickyrouting.render.haproxy_names import BIRTH_TALLY
 
 _HEADER = re.compile(r"# table: (\S+), type: \S+, size:(\d+), used:(\d+)")
 _FIELD = re.compile(r"(\w+)=(\S+)")
@@ -115,7 +116,10 @@ class ShowInFlight:
 
 @dataclass(frozen=True, slots=True)
 class ShowTallies:
-    """List what rules have counted in this worker: gpc0 of each entry of a short table."""
+    """List what rules have counted in this worker: gpc0 of each entry of a short table.
+
+    ``BIRTH_TALLY`` stands for gpc1 of all of them.
+    """
 
     table: str
 
@@ -125,12 +129,32 @@ class ShowTallies:
         return f"show table {self.table}"
 
     def parse(self, answer: str) -> dict[str, int]:
-        """Return the counts by their keys."""
+        """Return the counts by their keys; what is 0 is left out."""
         found = [dict(_FIELD.findall(line)) for line in _lines(self.text, answer)]
         try:
-            return {fields["key"]: int(fields["gpc0"]) for fields in found}
+            counts = {fields["key"]: int(fields["gpc0"]) for fields in found}
+            births = sum(int(fields.get("gpc1", 0)) for fields in found)
+            return {key: count for key, count in {**counts, BIRTH_TALLY: births}.items() if count}
         except (KeyError, ValueError):
             raise AnswerUnreadable(f"a count is written in an unknown form: {answer[:200]}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SetTally:
+    """Set gpc0 of an entry, which is made if it does not exist."""
+
+    table: str
+    key: str
+    count: int
+
+    @property
+    def text(self) -> str:
+        """The literal command."""
+        return f"set table {self.table} key {self.key} data.gpc0 {self.count}"
+
+    def parse(self, answer: str) -> None:
+        """Read the answer."""
+        expect(self.text, answer)
 
 
 @dataclass(frozen=True, slots=True)

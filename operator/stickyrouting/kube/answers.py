@@ -44,5 +44,5 @@ def error_of(code: int, headers: Mapping[str, str], body: bytes) -> StickyError:
     if code == 404 or (code == 403 and status.blames(_NAMESPACE)):
         return NotFound(message)
     if code in _REFUSALS:
-        return Refused(message)
+        return Refused(message, code)
     return Unreachable(f"HTTP {code}: {message}", after=max(1.0, retry_after(headers)))

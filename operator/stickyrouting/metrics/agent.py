@@ -9,6 +9,7 @@ SESSIONS = "sticky_agent_sessions"
 PROVISIONAL = "sticky_agent_provisional_sessions"
 CHANGES = "sticky_agent_session_changes_total"
 ENDS = "sticky_agent_session_ends_total"
+LIFESPAN = "sticky_agent_session_lifespan_seconds"
 DISPUTED = "sticky_agent_counts_disputed"
 REFILLED = "sticky_agent_haproxy_refilled"
 READY = "sticky_agent_haproxy_ready"
@@ -21,11 +22,13 @@ WAITING = "sticky_agent_waiting_births"
 REFUSED = "sticky_agent_refused_births_total"
 FAILED_OVER = "sticky_agent_failed_over_sessions_total"
 REJECTED = "sticky_agent_rejected_requests_total"
+UNREACHED = "sticky_agent_unreached_servers"
 INVALID_COOKIES = "sticky_agent_invalid_cookies_total"
 RELOADS = "sticky_agent_reloads_total"
 REFILLS = "sticky_agent_refills_total"
 FAILURES = "sticky_agent_reconcile_failures_total"
 DURATION = "sticky_agent_reconcile_seconds"
+TLS_EXPIRES = "sticky_agent_tls_certificate_expiry_timestamp_seconds"
 INVALID = "sticky_agent_invalid_input_total"
 MESH_MEMBERS = "sticky_agent_mesh_members"
 MESH_IN_STEP = "sticky_agent_mesh_in_step"
@@ -34,6 +37,13 @@ MESH_UNSENT = "sticky_agent_mesh_unsent_bytes"
 MESH_ENTRIES = "sticky_agent_mesh_entries_total"
 MESH_LOST = "sticky_agent_mesh_links_lost_total"
 MESH_REFUSED = "sticky_agent_mesh_refused_total"
+
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+LIFESPANS = (
+    *(1.0, 5.0, 15.0, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE),
+    *(_HOUR, 2 * _HOUR, 4 * _HOUR, 8 * _HOUR, 12 * _HOUR, _DAY),
+)
+"""Bounds of how long sessions live, in seconds."""
 
 AGENT: tuple[Metric, ...] = (
     Metric(VERSION, Kind.GAUGE, "Version of the desired state that is in force in every worker of HAProxy."),
@@ -47,8 +57,16 @@ AGENT: tuple[Metric, ...] = (
     Metric(
         ENDS,
         Kind.COUNTER,
-        "Sessions that ended, by reason, each counted by one proxy.",
+        "Sessions that ended, by reason, each counted by one proxy: add up the proxies. One whose last two uses were on"
+        " two proxies within milliseconds, and that then ends idle, may be counted by both.",
         ("reason",),
+    ),
+    Metric(
+        LIFESPAN,
+        Kind.HISTOGRAM,
+        "Life of each session that was counted as ended, from birth to end, by reason; idle ones with their idle time.",
+        ("reason",),
+        LIFESPANS,
     ),
     Metric(DISPUTED, Kind.GAUGE, "1 if the counts of this agent are disputed and used for nothing."),
     Metric(REFILLED, Kind.GAUGE, "1 if HAProxy's session table is complete."),
@@ -71,14 +89,26 @@ AGENT: tuple[Metric, ...] = (
     Metric(
         REJECTED,
         Kind.COUNTER,
-        "Requests that no pod was given: theirs was gone (spec.session.onLost), or none could be reached (503).",
+        "Requests of sessions that no pod was given: theirs was gone (spec.session.onLost), or none could be reached"
+        " (503).",
         ("cause",),
+    ),
+    Metric(
+        UNREACHED,
+        Kind.GAUGE,
+        "Servers that take no connection of this proxy, by how it fails; HAProxy's own metrics count the attempts.",
+        ("how",),
     ),
     Metric(INVALID_COOKIES, Kind.COUNTER, "Cookies that were worth nothing, by what was wrong.", ("reason",)),
     Metric(RELOADS, Kind.COUNTER, "Reloads of HAProxy, by reason.", ("reason",)),
     Metric(REFILLS, Kind.COUNTER, "Times that HAProxy asked for the session table and was taught it."),
     Metric(FAILURES, Kind.COUNTER, "Runs of the agent's loop that failed and were repeated."),
     Metric(DURATION, Kind.HISTOGRAM, "Duration of a run of the agent's loop that changed something."),
+    Metric(
+        TLS_EXPIRES,
+        Kind.GAUGE,
+        "When the certificate for clients ends that is in service (spec.proxy.tls), in epoch seconds; 0 without TLS.",
+    ),
     Metric(
         INVALID,
         Kind.COUNTER,

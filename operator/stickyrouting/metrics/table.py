@@ -10,7 +10,7 @@ from enum import StrEnum
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Bounds of every duration histogram, in seconds."""
+"""Bounds of the histograms of what the product does, in seconds."""
 
 
 class Kind(StrEnum):
@@ -29,6 +29,8 @@ class Metric:
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = BUCKETS
+    """Bounds of a histogram, in seconds."""
 
 
 class Metrics:
@@ -66,8 +68,14 @@ class Metrics:
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         """Add an observation to a histogram."""
+        self.observe_all(name, (seconds,), **labels)
+
+    def observe_all(self, name: str, seconds: Iterable[float], **labels: str) -> None:
+        """Add observations with the same labels to a histogram."""
         histogram = self._histograms[name]
-        (histogram.labels(**labels) if labels else histogram).observe(seconds)
+        series = histogram.labels(**labels) if labels else histogram
+        for observation in seconds:
+            series.observe(observation)
 
     def _add(self, metric: Metric) -> None:
         if metric.kind is Kind.COUNTER:
@@ -78,5 +86,5 @@ class Metrics:
             self._gauges[metric.name] = Gauge(metric.name, metric.help, metric.labels, registry=self.registry)
         else:
             self._histograms[metric.name] = Histogram(
-                metric.name, metric.help, metric.labels, buckets=BUCKETS, registry=self.registry
+                metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=self.registry
             )

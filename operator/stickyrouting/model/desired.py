@@ -137,6 +137,24 @@ class Lost(_Wire, frozen=True):
     retry: Retry = Retry.SAFE
 
 
+class Tls(_Wire, frozen=True):
+    """TLS towards clients, with the certificate of the Secret that is mounted under its name."""
+
+    secret: str
+
+
+class Earlier(_Wire, frozen=True):
+    """What times that were shorter have left behind: a session that ended by them stays ended.
+
+    One that was used last before ``until`` (epoch seconds) has an idle time of ``idle_seconds`` at most; one that was
+    born before ``oldest`` (epoch seconds) is over its age. 0: there was no shorter time.
+    """
+
+    idle_seconds: int = 0
+    until: int = 0
+    oldest: int = 0
+
+
 DEFAULT_WEIGHT = 100
 
 
@@ -194,7 +212,9 @@ class Desired(_Wire, frozen=True):
     ``version`` grows with every change: max(epoch milliseconds, last version + 1). ``fallback`` is the Service's own
     address, for requests without a live binding when no endpoint of the list can serve. ``highest_id`` is the highest
     server id that ever stood in the list: an operator that starts anew goes on above it. ``state_header`` is the header
-    that tells the application of its sessions; without one it is told nothing.
+    that tells the application of its sessions; without one it is told nothing. Without ``tls`` clients speak plain
+    HTTP; ``trusted_proxies`` are the networks whose word about their clients is believed. ``earlier`` is what holds of
+    the times before.
     """
 
     version: int
@@ -214,6 +234,9 @@ class Desired(_Wire, frozen=True):
     lost: Lost = Lost()
     state_header: str | None = None
     ends: tuple[End, ...] = ()
+    tls: Tls | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    earlier: Earlier = Earlier()
 
 
 def secure_of(desired: Desired) -> Secure:
@@ -225,6 +248,14 @@ def secure_of(desired: Desired) -> Secure:
     asks = desired.cookie_name.lower().startswith(("__host-", "__secure-", "__http-"))
     embedded = cookie.same_site is SameSite.NONE or cookie.partitioned is Partitioned.ENABLED
     return Secure.ALWAYS if cookie.secure is Secure.AUTO and (asks or embedded) else cookie.secure
+
+
+def earlier_idle(desired: Desired) -> tuple[int, int] | None:
+    """Return the shorter idle time of before, and until which epoch second it held; None if there was none."""
+    earlier = desired.earlier
+    if not earlier.until or earlier.idle_seconds >= desired.idle_seconds:
+        return None
+    return earlier.idle_seconds, earlier.until
 
 
 def encode_desired(desired: Desired) -> bytes:

@@ -31,7 +31,14 @@ class Unreachable(StickyError):
 
 
 class Refused(StickyError):
-    """The API server refused a request for good (rights, quota, admission): report it, retry slowly."""
+    """The API server refused a request for good (rights, quota, admission): report it, retry slowly.
+
+    ``status`` is the HTTP status, 0 if it is not known.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Changed(StickyError):

@@ -54,11 +54,31 @@ class PodSpec(_Part, frozen=True):
     containers: tuple[Container, ...] = ()
 
 
+class Moment(_Part, frozen=True):
+    """That a container began to run, or ended."""
+
+
+class ContainerState(_Part, frozen=True):
+    """Whether a container runs or has ended; neither while it waits."""
+
+    running: Moment | None = None
+    terminated: Moment | None = None
+
+
 class ContainerStatus(_Part, frozen=True):
-    """How often a container was restarted in place."""
+    """How often a container was restarted in place, and how it is between two of its lives."""
 
     name: str
     restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+    @property
+    def ended(self) -> bool:
+        """True from the end of a life until the next one begins (Pod Lifecycle: container states)."""
+        if self.state.running is not None:
+            return False
+        return self.state.terminated is not None or self.last_state.terminated is not None
 
 
 class PodCondition(_Part, frozen=True):

@@ -29,6 +29,8 @@ class Reason(StrEnum):
     PORT_NOT_FOUND = "PortNotFound"
     PORT_REQUIRED = "PortRequired"
     PROTOCOL_UNSUPPORTED = "ProtocolUnsupported"
+    CONNECTIONS_REFUSED = "ConnectionsRefused"
+    INVALID_CERTIFICATE_REF = "InvalidCertificateRef"
     NOT_OWNED = "NotOwned"
     PROGRAMMED = "Programmed"
     PENDING = "Pending"
@@ -94,6 +96,13 @@ class Rotation(msgspec.Struct, frozen=True):
     before: KeyStatus
     after: KeyStatus
     verdict: Verdict
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Endpoints that are ready and take no connection of any proxy; ``total`` if there are no others that are ready."""
+
+    message: str
+    total: bool
 
 
 class Plan(msgspec.Struct, frozen=True):

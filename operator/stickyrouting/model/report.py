@@ -74,11 +74,42 @@ class KeyReport(msgspec.Struct, frozen=True, rename="camel"):
     clock: int
 
 
+class TlsReport(msgspec.Struct, frozen=True, rename="camel"):
+    """TLS towards clients: when the certificate in service ends (epoch seconds, 0 without one), and what is wrong with
+    the Secret's content, empty if nothing is; never a word of the private key.
+    """
+
+    expires: int
+    fault: str = ""
+
+
+class Reach(StrEnum):
+    """What becomes of a proxy's connections to a server.
+
+    ``Accepts``: they are made. ``Refuses``: none is made, somebody says so; ``TimesOut``: nobody says anything.
+    ``HangsUp``: they are made, and end before anything was ever answered.
+    """
+
+    ACCEPTS = "Accepts"
+    REFUSES = "Refuses"
+    TIMES_OUT = "TimesOut"
+    HANGS_UP = "HangsUp"
+
+
+class ServerReach(msgspec.Struct, frozen=True, rename="camel"):
+    """How one server takes this proxy's connections, and for how many seconds so."""
+
+    id: int
+    reach: Reach
+    seconds: int
+
+
 class Report(msgspec.Struct, frozen=True, rename="camel"):
     """One proxy's state: the version in force in every worker, and the generation of the key slot in use.
 
     ``certificate_expires`` is in epoch seconds, 0 if the agent has no certificate. ``keys`` is None before any are in
-    force, and from agents of older versions.
+    force, and from agents of older versions; ``tls`` is None where clients speak plain HTTP.
+    ``servers`` are those that were tried, None before HAProxy was looked at and from agents of older versions.
     """
 
     proxy: str
@@ -90,6 +121,8 @@ class Report(msgspec.Struct, frozen=True, rename="camel"):
     map: MapReport = MapReport()
     ends: tuple[EndAnswer, ...] = ()
     keys: KeyReport | None = None
+    tls: TlsReport | None = None
+    servers: tuple[ServerReach, ...] | None = None
 
 
 def encode_report(report: Report) -> bytes:

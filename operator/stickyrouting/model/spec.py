@@ -15,6 +15,7 @@ from stickyrouting.model.spec_fields import (
     PodTemplate,
     Proxy,
     ProxyService,
+    ProxyTls,
     Resources,
     StickySpec,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "PodTemplate",
     "Proxy",
     "ProxyService",
+    "ProxyTls",
     "Resources",
     "StickySpec",
     "parse_spec",

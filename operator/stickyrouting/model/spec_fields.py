@@ -35,6 +35,7 @@ Quantity = int | Annotated[str, Meta(max_length=32, pattern=QUANTITY_PATTERN)]
 Quantities = Annotated[dict[str, Quantity], Meta(max_length=16)]
 Labels = Annotated[dict[str, LabelValue], Meta(max_length=32)]
 Annotations = Annotated[dict[str, AnnotationValue], Meta(max_length=32)]
+Network = Annotated[str, Meta(max_length=43)]
 Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=1, le=100)]
 Opaque = dict[str, Any]
@@ -216,6 +217,12 @@ class ProxyHealthCheck(_Spec, frozen=True):
     rise: Count = 1
 
 
+class ProxyTls(_Spec, frozen=True):
+    """TLS towards clients, with the certificate of a Secret of type kubernetes.io/tls."""
+
+    secret_name: LongName
+
+
 class Proxy(_Spec, frozen=True):
     """The proxies; without ``replicas`` or ``resources`` the constants of ``spec.py`` hold."""
 
@@ -225,6 +232,8 @@ class Proxy(_Spec, frozen=True):
     termination_grace_period: Duration = parse_duration("1h")
     template: PodTemplate = PodTemplate()
     service: ProxyService = ProxyService()
+    tls: ProxyTls | None = None
+    trusted_proxies: Annotated[tuple[Network, ...], Meta(max_length=64)] = ()
     timeouts: ProxyTimeouts = ProxyTimeouts()
     health_check: ProxyHealthCheck = ProxyHealthCheck()
 

@@ -13,6 +13,7 @@ from stickyrouting.model.desired import OnFull
 from stickyrouting.model.duration import Duration
 from stickyrouting.model.names import GROUP, LABEL_APP, LABEL_INSTANCE, LABEL_MANAGED_BY, MAX_NAME, child
 from stickyrouting.model.quantity import parse_quantity
+from stickyrouting.model.spec_edge_rules import EDGE_RULES
 from stickyrouting.model.spec_fields import (
     Resources,
     SpreadConstraint,
@@ -262,4 +263,5 @@ RULES: Final = (
     *_PROXY_RULES,
     *_TEMPLATE_RULES,
     *_TRAFFIC_RULES,
+    *EDGE_RULES,
 )

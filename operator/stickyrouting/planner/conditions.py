@@ -2,9 +2,10 @@
 
 from stickyrouting.model.desired import EndpointState
 from stickyrouting.model.observed import Observed, ProxyView
-from stickyrouting.model.plan import Outcome, Plan, Reason, Verdict, no, yes
+from stickyrouting.model.plan import Outcome, Plan, Reason, Refusal, Verdict, no, yes
 from stickyrouting.model.report import HaproxyState
 from stickyrouting.model.status import MAX_MESSAGE, Condition
+from stickyrouting.planner.certificate import with_certificate
 
 PROGRAM_GRACE_MS = 3_000
 _ON_ITS_WAY = {
@@ -19,14 +20,27 @@ _ON_ITS_WAY = {
 }
 
 
-def judge(observed: Observed, plan: Plan, outcome: Outcome, now_ms: int) -> dict[str, Verdict]:
-    """Return the verdict of every condition type, in the order in which status lists them."""
+def judge(
+    observed: Observed, plan: Plan, outcome: Outcome, now_ms: int, refusal: Refusal | None = None
+) -> dict[str, Verdict]:
+    """Return the verdict of every condition type, in the order in which status lists them.
+
+    Of a ``refusal`` ResolvedRefs tells, and if it is total Ready too: pods that others reach are no reason to say that
+    no session is kept.
+    """
     programmed = _programmed(observed, plan, outcome, now_ms)
+    resolved = plan.resolved
+    if refusal is not None and resolved.holds:
+        resolved = no(Reason.CONNECTIONS_REFUSED, refusal.message)
+    needed, live = resolved if refusal is None or refusal.total else plan.resolved, live_proxies(observed)
     return {
         "Accepted": plan.accepted,
-        "ResolvedRefs": plan.resolved,
+        "ResolvedRefs": with_certificate(resolved, live),
         "Programmed": programmed,
-        "Ready": _ready(observed, plan, programmed),
+        # Proxies that serve do so with the certificate before the one that can't be used.
+        "Ready": _ready(
+            observed, plan, programmed, needed if programmed.holds else with_certificate(needed, live)
+        ),
     }
 
 
@@ -119,11 +133,11 @@ def _starting(behind: list[ProxyView]) -> bool:
     return all(not p.pod.ready for p in behind)
 
 
-def _ready(observed: Observed, plan: Plan, programmed: Verdict) -> Verdict:
+def _ready(observed: Observed, plan: Plan, programmed: Verdict, resolved: Verdict) -> Verdict:
     """Return the first objection of an ordered chain of checks, or that all is well."""
     objections = (
         _unless(plan.accepted, Reason.NOT_ACCEPTED),
-        _unless(plan.resolved, Reason.NOT_RESOLVED),
+        _unless(resolved, Reason.NOT_RESOLVED),
         _unless(programmed, Reason.NOT_PROGRAMMED),
         _endpoints_missing(observed, plan),
         _proxies_missing(observed),

@@ -13,6 +13,7 @@ from stickyrouting.model.observed import Observed, ProxyView
 from stickyrouting.model.plan import Reason, Verdict, no, yes
 from stickyrouting.model.report import EndpointCount, MapReport, Report
 from stickyrouting.planner.conditions import live_proxies
+from stickyrouting.planner.reach import telling_reach
 
 STALE_SECONDS = 15.0
 SLACK = 3
@@ -124,7 +125,10 @@ def _state(report: Report) -> Report:
     """Return a report without its numbers."""
     keys = report.keys and msgspec.structs.replace(report.keys, clock=0)
     return msgspec.structs.replace(
-        report, map=MapReport(disputed="yes" if report.map.disputed else ""), keys=keys
+        report,
+        map=MapReport(disputed="yes" if report.map.disputed else ""),
+        keys=keys,
+        servers=telling_reach(report.servers or ()),
     )
 
 

@@ -12,10 +12,12 @@ from stickyrouting.model.desired import (
     Lost,
     Placement,
     Timeouts,
+    Tls,
 )
 from stickyrouting.model.observed import Observed
 from stickyrouting.model.plan import Target
 from stickyrouting.model.spec import StickySpec
+from stickyrouting.planner.earlier import next_earlier
 from stickyrouting.planner.ends import next_ends
 
 
@@ -41,12 +43,17 @@ def next_desired(
         timeouts=_timeouts(spec),
         health_check=_health_check(spec),
         endpoints=_as_needed(endpoints, spec),
-        highest_id=_highest_id(endpoints, last),
+        highest_id=max([_told(last) or observed.highest_id, *(e.id for e in endpoints)]),
         placement=_placement(spec),
         cookie=_cookie(spec),
         lost=_lost(spec),
         state_header=spec.session.state_header,
         ends=next_ends(observed, now_ms),
+        tls=Tls(spec.proxy.tls.secret_name) if spec.proxy.tls else None,
+        trusted_proxies=spec.proxy.trusted_proxies,
+        earlier=next_earlier(
+            last, spec.session.idle_timeout.seconds, spec.session.absolute_timeout.seconds, now_ms
+        ),
     )
     if content == last:
         return last
@@ -60,20 +67,27 @@ def cookie_name(spec: StickySpec, observed: Observed) -> str:
     return spec.affinity.cookie.name or names.cookie_name(key.namespace, key.name)
 
 
-def without(desired: Desired, unbound: tuple[str, ...], last: Desired | None) -> Desired:
+def without(desired: Desired, unbound: tuple[str, ...], observed: Observed) -> Desired:
     """Return the desired state without the endpoints of pods that could not be given their id.
 
     It is the last one itself if nothing but the version is left to differ.
     """
+    last = observed.desired
     kept = tuple(e for e in desired.endpoints if e.name not in unbound)
-    reduced = msgspec.structs.replace(desired, endpoints=kept, highest_id=_highest_id(kept, last))
+    highest = max([_told(last) or observed.highest_id, *(e.id for e in kept)])
+    reduced = msgspec.structs.replace(desired, endpoints=kept, highest_id=highest)
     if last is not None and msgspec.structs.replace(reduced, version=last.version) == last:
         return last
     return reduced
 
 
-def _highest_id(endpoints: tuple[Endpoint, ...], last: Desired | None) -> int:
-    return max([last.highest_id if last else 0, *(e.id for e in endpoints)])
+def _told(last: Desired | None) -> int:
+    """Return the highest id that the last list tells of; 0 if that list is lost, or an older operator's.
+
+    Then the namespace's highest counts: proxies take an id above the highest for one that is not listed yet, and would
+    wait for a pod that has gone.
+    """
+    return last.highest_id if last else 0
 
 
 def _timeouts(spec: StickySpec) -> Timeouts:

@@ -2,7 +2,8 @@
 
 An endpoint is one life of a pod: pod UID plus the restarts of the containers that declare the target port (if none
 does: of all regular containers). Its id stands in the pod's annotation, so that the pod itself is the record and the
-list only a view. Invariant: an id is never given to a second life, and no pod is listed before it carries its id.
+list only a view. Invariant: an id is never given to a second life, and no pod is listed before it carries its id, nor
+between two lives: the kubelet counts a restart up to a second after the new life began to serve.
 """
 
 import ipaddress
@@ -61,7 +62,7 @@ def parse_server_id(text: str | None) -> ServerId | None:
 
 def restarts(pod: Pod, port: int) -> int:
     """Count in-place restarts of the containers that hold the sessions behind ``port``."""
-    declaring = {c.name for c in pod.spec.containers if any(p.container_port == port for p in c.ports)}
+    declaring = _declaring(pod, port)
     return _restarts_of(pod, declaring) if declaring else all_restarts(pod)
 
 
@@ -72,6 +73,17 @@ def all_restarts(pod: Pod) -> int:
 
 def _restarts_of(pod: Pod, containers: set[str]) -> int:
     return sum(s.restart_count for s in pod.status.container_statuses if s.name in containers)
+
+
+def _is_between_lives(pod: Pod, port: int) -> bool:
+    """Whether the containers that hold the sessions behind ``port`` have ended and do not run again yet."""
+    holding = _declaring(pod, port) or {c.name for c in pod.spec.containers}
+    found = [status for status in pod.status.container_statuses if status.name in holding]
+    return bool(found) and all(status.ended for status in found)
+
+
+def _declaring(pod: Pod, port: int) -> set[str]:
+    return {c.name for c in pod.spec.containers if any(p.container_port == port for p in c.ports)}
 
 
 def plan_endpoints(observed: Observed, target: Target, now_seconds: int) -> EndpointPlan:
@@ -210,7 +222,7 @@ def _candidate(listed: SliceEndpoint, port: int, pods: dict[str, Pod]) -> Candid
     if listed.target_ref is None or listed.target_ref.kind != "Pod":
         return Candidate(listed.addresses[0], port, _state(listed.conditions, None), None)
     pod = pods.get(listed.target_ref.uid)
-    if pod is None or pod.ended:
+    if pod is None or pod.ended or _is_between_lives(pod, port):
         return None
     return Candidate(listed.addresses[0], port, _state(listed.conditions, pod), pod)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from stickyrouting.model.desired import END_SECONDS, Desired, End
+from stickyrouting.model.names import ANNOTATION_END
 from stickyrouting.model.observed import Observed, ProxyView
 from stickyrouting.model.session_name import is_session_name
 from stickyrouting.model.status import MAX_ENDS, EndState, EndStatus
@@ -24,6 +25,11 @@ SHOWN = 10
 """Characters shown of what is no name: somebody may have given an id, which is nobody else's business."""
 _ADVICE = "no name of a session: give the 16 hexadecimal digits by which state header and logs name it"
 _LOST = "the request was lost with the ConfigMap of the proxies: ask again"
+
+
+_TOLD = (EndState.ENDED, EndState.UNKNOWN, EndState.UNANSWERED)
+_NAMES_PER_NOTE = 45
+"""Names of 16 digits and what goes between them, in an event's 1,024 characters."""
 
 
 class Asked(NamedTuple):
@@ -59,6 +65,26 @@ def ends_status(observed: Observed, ends: Sequence[End], now_ms: int) -> tuple[E
     oldest = rfc3339(now_ms - KEPT_SECONDS * 1000)
     older = [told for told in observed.ends if told.session not in latest and told.asked_at >= oldest]
     return (*latest.values(), *(_unless_lost(told) for told in older))[:MAX_ENDS]
+
+
+def notes_of_outcomes(before: Sequence[EndStatus], after: Sequence[EndStatus]) -> tuple[str, ...]:
+    """Return what events tell of outcomes that are new: each session once, with as many names in one as it can hold."""
+    known = {(told.session, told.asked_at, told.state) for told in before}
+    news = [told for told in after if (told.session, told.asked_at, told.state) not in known]
+    outcomes = [told for state in _TOLD for told in news if told.state is state]
+    starts = range(0, len(outcomes), _NAMES_PER_NOTE)
+    parts = [outcomes[start : start + _NAMES_PER_NOTE] for start in starts]
+    return tuple(_note(part, number, len(parts)) for number, part in enumerate(parts, start=1))
+
+
+def _note(part: Sequence[EndStatus], number: int, of: int) -> str:
+    said = [
+        f"{state.value.lower()}: {', '.join(told.session for told in part if told.state is state)}"
+        for state in _TOLD
+        if any(told.state is state for told in part)
+    ]
+    which = f" (part {number} of {of})" if of > 1 else ""
+    return f"asked for by annotation {ANNOTATION_END}{which}; {'; '.join(said)}"
 
 
 def left_over(text: str, desired: Desired, shown: Sequence[EndStatus]) -> str | None:

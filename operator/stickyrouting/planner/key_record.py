@@ -26,8 +26,12 @@ def concerned(observed: Observed) -> tuple[ProxyView, ...]:
 
 
 def request_of(observed: Observed) -> str:
-    """Return the annotation as status repeats it: a long one by its digest."""
-    asked = observed.rotate
+    """Return the annotation as status repeats it."""
+    return repeated(observed.rotate)
+
+
+def repeated(asked: str) -> str:
+    """Return a request as status repeats it: a long one by its digest."""
     return asked if len(asked) <= MAX_REQUEST else f"sha256:{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from stickyrouting.model.desired import Algorithm, Cookie, Desired, Lost, OnLost, secure_of
+from stickyrouting.model.desired import Algorithm, Cookie, Desired, Lost, OnLost, earlier_idle, secure_of
 
 UNNOTICED_GRACE_SECONDS = 24 * 3600 + 29 * 60
 """Up to this grace period HAProxy's own limit for old workers is the same."""
@@ -41,8 +41,8 @@ def _lost(desired: Desired) -> Lost:
 
 _PARTS: tuple[tuple[str, Callable[[Desired], object]], ...] = (
     ("cookie name", lambda desired: desired.cookie_name),
-    ("idle time", lambda desired: desired.idle_seconds),
-    ("absolute time", lambda desired: desired.absolute_seconds),
+    ("idle time", lambda desired: (desired.idle_seconds, earlier_idle(desired))),
+    ("absolute time", lambda desired: (desired.absolute_seconds, desired.earlier.oldest)),
     ("termination grace period", _long_grace),
     ("fallback", lambda desired: desired.fallback),
     ("timeouts", lambda desired: desired.timeouts),
@@ -50,6 +50,8 @@ _PARTS: tuple[tuple[str, Callable[[Desired], object]], ...] = (
     ("cookie attributes", _cookie),
     ("lost sessions", _lost),
     ("state header", lambda desired: desired.state_header),
+    ("TLS", lambda desired: desired.tls is not None),
+    ("trusted proxies", lambda desired: desired.trusted_proxies),
     ("placement algorithm", lambda desired: balance_of(desired.placement.algorithm)),
 )
 

@@ -5,7 +5,14 @@ import msgspec
 from stickyrouting.model.desired import Endpoint, EndpointState
 from stickyrouting.model.observed import Observed
 from stickyrouting.model.plan import Outcome, Plan
-from stickyrouting.model.status import MAX_ENDPOINTS, Condition, EndpointStatus, ProxyCounts, Status
+from stickyrouting.model.status import (
+    MAX_ENDPOINTS,
+    Condition,
+    EndpointStatus,
+    EndStatus,
+    ProxyCounts,
+    Status,
+)
 from stickyrouting.planner import conditions
 from stickyrouting.planner.counts import (
     MOVED_SHARE,
@@ -17,6 +24,7 @@ from stickyrouting.planner.counts import (
     moved,
 )
 from stickyrouting.planner.moment import rfc3339
+from stickyrouting.planner.refusals import find_refusal
 
 NUMBERS_SECONDS = 15.0
 EXACT_SECONDS = 60.0
@@ -28,7 +36,9 @@ def make_status(
 ) -> Status:
     """Return the whole status; ``previous`` are the conditions that stand now."""
     counts = count(observed)
-    verdicts = {**conditions.judge(observed, plan, outcome, now_ms), "Counted": counts.verdict}
+    refusal = find_refusal(observed, plan, previous, now_ms)
+    judged = conditions.judge(observed, plan, outcome, now_ms, refusal)
+    verdicts = {**judged, "Counted": counts.verdict}
     rotation = plan.rotation
     if rotation is not None:
         verdicts["KeysCurrent"] = rotation.verdict
@@ -46,9 +56,16 @@ def make_status(
         proxies=_proxies(observed, desired.version if desired else 0, now_ms),
         sessions=counts.total(endpoints).sessions if counts.verdict.holds else None,
         imbalance=_percent(imbalance(counts, endpoints)) if counts.verdict.holds else None,
-        ends=observed.ends if plan.ends is None else plan.ends,
+        ends=_ends(observed, plan, outcome),
         keys=observed.keys if rotation is None else rotation.after,
     )
+
+
+def _ends(observed: Observed, plan: Plan, outcome: Outcome) -> tuple[EndStatus, ...]:
+    """Return what is told of sessions to end: nothing new while the proxies can't read what they are asked for."""
+    asked = plan.desired.ends if plan.desired else ()
+    is_told = asked == (outcome.desired.ends if outcome.desired else ())
+    return plan.ends if plan.ends is not None and is_told else observed.ends
 
 
 def is_news(status: Status, standing: Status | None, observed: Observed, seconds: float) -> bool:

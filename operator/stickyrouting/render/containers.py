@@ -2,7 +2,7 @@
 
 from stickyrouting.model import names
 from stickyrouting.model.keys import SLOTS
-from stickyrouting.model.spec import AGENT_RESOURCES, to_manifest
+from stickyrouting.model.spec import AGENT_RESOURCES, ProxyTls, to_manifest
 from stickyrouting.render.owner import Manifest
 
 RUN = "/run/sticky"
@@ -33,7 +33,7 @@ def haproxy(image: str, resources: Manifest) -> Manifest:
     }
 
 
-def agent(name: str, image: str) -> Manifest:
+def agent(name: str, image: str, tls: ProxyTls | None) -> Manifest:
     """Return the agent: a native sidecar, started before HAProxy (its startup probe) and ended after it."""
     return {
         "name": "agent",
@@ -55,13 +55,14 @@ def agent(name: str, image: str) -> Manifest:
             {"name": "state", "mountPath": "/state"},
             {"name": "config", "mountPath": "/config", "readOnly": True},
             *({"name": f"keys-{slot}", "mountPath": f"/keys/{slot}", "readOnly": True} for slot in SLOTS),
+            *([{"name": "tls", "mountPath": _tls_path(tls), "readOnly": True}] if tls else []),
             {"name": "token", "mountPath": TOKEN, "readOnly": True},
         ],
     }
 
 
-def volumes(name: str) -> list[Manifest]:
-    """Return the pod's volumes: the desired state, key slots, scratch space, the token."""
+def volumes(name: str, tls: ProxyTls | None) -> list[Manifest]:
+    """Return the pod's volumes: the desired state, key slots, the certificate for clients, scratch space, the token."""
     slots = [
         {
             "name": f"keys-{slot}",
@@ -74,8 +75,20 @@ def volumes(name: str) -> list[Manifest]:
         {"name": "state", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "config", "configMap": {"name": names.child(name), "optional": True}},
         *slots,
+        *([_tls_volume(tls)] if tls else []),
         {"name": "token", "projected": {"sources": _token_sources()}},
     ]
+
+
+def _tls_path(tls: ProxyTls) -> str:
+    return f"{names.TLS_DIRECTORY}/{tls.secret_name}"
+
+
+def _tls_volume(tls: ProxyTls) -> Manifest:
+    """Optional, so that the agent starts without it and tells what is missing; nothing else of the Secret is taken."""
+    items = [{"key": file, "path": file} for file in ("tls.crt", "tls.key")]
+    secret = {"secretName": tls.secret_name, "optional": True, "defaultMode": 0o440, "items": items}
+    return {"name": "tls", "secret": secret}
 
 
 def _token_sources() -> list[Manifest]:

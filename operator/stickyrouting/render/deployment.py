@@ -57,9 +57,9 @@ def _pod_spec(name: str, spec: StickySpec, image: str) -> Manifest:
             "fsGroup": names.PROXY_UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [agent(name, image)],
+        "initContainers": [agent(name, image, spec.proxy.tls)],
         "containers": [haproxy(image, to_manifest(spec.proxy.resources or HAPROXY_RESOURCES))],
-        "volumes": volumes(name),
+        "volumes": volumes(name, spec.proxy.tls),
     }
 
 

@@ -11,7 +11,14 @@ from stickyrouting.model.desired import Algorithm, Desired, Endpoint, HealthChec
 from stickyrouting.model.errors import InvalidDesired
 from stickyrouting.render import haproxy_names as names
 from stickyrouting.render.haproxy_cookie import render_response_tls, set_cookie
-from stickyrouting.render.haproxy_lost import check_options, render_failed_over, render_faith
+from stickyrouting.render.haproxy_lost import (
+    check_options,
+    render_failed_over,
+    render_faith,
+    render_reborn,
+    render_unserved,
+    unless_retried,
+)
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.haproxy_state import (
     render_end,
@@ -35,7 +42,7 @@ Weights = tuple[tuple[int, int], ...]
 
 _APP = Template("""\
 backend $app
-$balance$faith$check\
+$unserved$balance$faith$check\
   # In flight. Here every id is one of ours: a hit's own or the one that was just made; and here it costs no condition.
   http-request track-sc1 var(txn.sid) table $live
 $telling\
@@ -50,8 +57,8 @@ if { var(txn.slow) -m found } !{ srv_id,in_table($ids) } { srv_id,map_str($id2hi
   acl new var(txn.new) -m bool
   acl ready str($ready),table_gpt0($control) eq 1
 $hearing\
-  http-response allow if !{ var(txn.slow) -m found } { srv_id,sub(txn.want) eq 0 }$unless_over
-$end\
+  http-response allow if !{ var(txn.slow) -m found } { srv_id,sub(txn.want) eq 0 }$unless_retried$unless_over
+$end$reborn\
   http-response allow if !new !ready
   http-response set-var(txn.kid) str($signing),map_str($state)
   http-response set-var(txn.sign) var(txn.kid),map_str($keys)
@@ -89,6 +96,7 @@ _FALLBACK = Template("""\
 # The Service's own address, for requests that no listed server can take. A backend of its own, not a backup server:
 # nbsrv would count that one as up, and the rules of the other backend would bind sessions to it.
 backend $fallback
+$unserved\
   http-request track-sc1 var(txn.sid) table $live
 $silence$hearing$end\
   server $fallback $address
@@ -115,11 +123,14 @@ def render_app(desired: Desired, weights: Weights, settings: ProxySettings) -> s
         id2hint=settings.map_path(MapName.ID2HINT),
         balance=_balance(desired.placement.algorithm),
         check=_http_check(desired.health_check),
+        unserved=render_unserved(),
         faith=render_faith(desired),
         failed_over=render_failed_over(),
         telling=render_telling(desired, settings),
         hearing=render_hearing(desired),
+        unless_retried=unless_retried(desired),
         unless_over=unless_over(desired),
+        reborn=render_reborn(desired, settings),
         end=render_end(desired),
         servers=_servers(desired, dict(weights)),
     )
@@ -132,6 +143,7 @@ def render_fallback(desired: Desired) -> str:
     place = host_port(desired.fallback.address, desired.fallback.port)
     return _FALLBACK.substitute(
         fallback=names.FALLBACK,
+        unserved=render_unserved(),
         live=names.LIVE,
         silence=render_telling_nothing(desired),
         hearing=render_hearing(desired),
@@ -156,14 +168,18 @@ def _balance(algorithm: Algorithm) -> str:
 
 
 def _http_check(check: HealthCheck) -> str:
-    """Without a path the check is a TCP connect, which needs no line of its own."""
+    """Without a path the check is a TCP connect, which needs no line of its own.
+
+    With one, an answer of any status proves that the pod is there (L7OKC): it takes no births while the status is not a
+    good one, and keeps its sessions. Who does not answer is down after as many checks as ever.
+    """
     if check.path is None:
         return ""
     uri = check.path.replace("'", "'\\''")
     return (
         "  option httpchk\n"
         f"  http-check send meth GET uri '{uri}' ver HTTP/1.1 hdr Host {CHECK_HOST}\n"
-        "  http-check expect status 200-399\n"
+        "  http-check expect error-status L7OKC status 200-399\n"
     )
 
 

@@ -6,6 +6,7 @@ from stickyrouting.model.desired import Desired
 from stickyrouting.render import haproxy_names as names
 from stickyrouting.render.haproxy_lost import render_tallies, render_unavailable
 from stickyrouting.render.haproxy_settings import ProxySettings
+from stickyrouting.render.haproxy_tls import render_tls_defaults
 from stickyrouting.render.maps import MapName
 
 LIVE_SESSIONS = 200_000
@@ -24,7 +25,7 @@ global
   localpeer $local
   hard-stop-after ${hard_stop}s
   server-state-file $server_state
-
+$tls
 defaults
   mode http
   timeout connect ${connect}ms
@@ -109,6 +110,7 @@ def render_process(desired: Desired, settings: ProxySettings) -> str:
         tunnel=timeouts.tunnel,
         queue=timeouts.queue,
         unavailable=render_unavailable(),
+        tls=render_tls_defaults(desired),
     )
 
 

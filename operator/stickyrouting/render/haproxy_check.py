@@ -14,6 +14,9 @@ MAX_TIME_MS = (1 << 31) - 1
 MAX_WEIGHT = 1_000
 _COOKIE = re.compile(r"[A-Za-z0-9!&*+.^_`|~-]+")
 _COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@%/-]*")
+_SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+"""It is also a directory's name to the agent."""
+_NETWORK = re.compile(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _NAME = re.compile(r"[A-Za-z0-9.:\[\]-]+")
@@ -30,6 +33,7 @@ def check_desired(desired: Desired) -> None:
         *_check_faults(desired),
         *_place_faults(desired),
         *_placement_faults(desired),
+        *_edge_faults(desired),
     ]
     if faults:
         raise InvalidDesired("; ".join(faults))
@@ -98,6 +102,22 @@ def _placement_faults(desired: Desired) -> Iterator[str]:
     for endpoint in desired.endpoints:
         if not 0 <= endpoint.weight <= MAX_WEIGHT:
             yield f"endpoint {endpoint.id}: weight {endpoint.weight} is not from 0 to {MAX_WEIGHT}"
+
+
+def _edge_faults(desired: Desired) -> Iterator[str]:
+    if desired.tls is not None and not _SECRET.fullmatch(desired.tls.secret):
+        yield f"tls.secret {desired.tls.secret!r}: use lower case letters, digits, '-' and '.', as in a Secret's name"
+    for network in desired.trusted_proxies:
+        if not _NETWORK.fullmatch(network) or not _is_network(network):
+            yield f"trustedProxies {network!r}: use an IPv4 or IPv6 address, / and the length of its prefix"
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _address_faults(place: str, address: Address | Endpoint) -> Iterator[str]:

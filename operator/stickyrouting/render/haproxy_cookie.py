@@ -11,9 +11,8 @@ from typing import Final
 
 from stickyrouting.model.desired import CookieLifetime, Desired, Partitioned, Secure, secure_of
 from stickyrouting.render import haproxy_names as names
+from stickyrouting.render.haproxy_names import TLS
 
-TLS: Final = "txn.tls"
-"""Whether the client's connection is TLS, as far as this proxy knows; whoever comes to know more sets it instead."""
 _IF_TLS: Final = f"%[var({TLS}),iif('; Secure','')]"
 _NAMESAKES = Template("""\
   # Browsers send all cookies of a name, whatever their paths and domains, and HAProxy reads the last. If that one is
@@ -44,12 +43,12 @@ def removal_cookie(desired: Desired) -> str:
 
 def render_request_tls(desired: Desired) -> str:
     """Return the rule by which a request's cookies know whether they may be Secure; nothing if they needn't."""
-    return f"  http-request set-var({TLS}) ssl_fc\n" if secure_of(desired) is Secure.AUTO else ""
+    return f"  http-request set-var({TLS}) ssl_fc\n" if _asks_connection(desired) else ""
 
 
 def render_response_tls(desired: Desired) -> str:
     """Return the same for an answer to a request that came by the fast path, which sets nothing."""
-    if secure_of(desired) is not Secure.AUTO:
+    if not _asks_connection(desired):
         return ""
     return f"  http-response set-var({TLS}) ssl_fc if !{{ var(txn.slow) -m found }}\n"
 
@@ -70,6 +69,11 @@ def render_namesakes(desired: Desired) -> str:
     }
     strip = _STRIP.substitute(words, pattern=re.escape(desired.cookie_name))
     return _NAMESAKES.substitute(words, strip=strip)
+
+
+def _asks_connection(desired: Desired) -> bool:
+    """Behind trusted proxies it is known before all this, of every request, and not from the connection alone."""
+    return secure_of(desired) is Secure.AUTO and not desired.trusted_proxies
 
 
 def _place(desired: Desired) -> str:

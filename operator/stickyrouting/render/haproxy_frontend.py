@@ -6,12 +6,19 @@ Sources: HAProxy configuration manual, sections 4.2 (http-request), 7.3 (samples
 
 from string import Template
 
-from stickyrouting.model.desired import Desired
+from stickyrouting.model.desired import Desired, earlier_idle
 from stickyrouting.render import haproxy_names as names
 from stickyrouting.render.haproxy_cookie import cookie_of, render_namesakes, render_request_tls
-from stickyrouting.render.haproxy_lost import RETRY_AFTER_SECONDS, render_free, render_judgement
+from stickyrouting.render.haproxy_forwarded import render_forwarded
+from stickyrouting.render.haproxy_lost import (
+    RETRY_AFTER_SECONDS,
+    render_birth,
+    render_free,
+    render_judgement,
+)
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.haproxy_state import render_trace
+from stickyrouting.render.haproxy_tls import render_binds
 from stickyrouting.render.maps import Gate, MapName
 
 MAX_TOUCH_MS = 60_000
@@ -22,9 +29,7 @@ frontend $traffic
 $binds
   # A proxy that stops lets go of its clients, except where the connection is a WebSocket now.
   http-after-response set-header Connection close if { int($key),map_int($stopping) -m found } !{ status 101 }
-  # The client's address as text, once per connection: writing it anew for each request is the dearest of these rules.
-  tcp-request session set-var(sess.ip) src,lower
-  http-request set-header X-Forwarded-For %[var(sess.ip)]
+$forwarded\
   http-request del-header X-Sticky- -m beg
 
   # Fast path: the first $length characters are an id that was issued here and needs no touch. Whoever names an id of
@@ -51,6 +56,7 @@ if bound { var(txn.sid),table_expire($sessions) gt 0 } or bound { var(txn.sid),t
   acl ck var(txn.ck) -m found
   http-request set-var(txn.born) var(txn.sid),bytes(0,10) if ck
   acl aged date,sub(txn.born) ge $absolute
+$oldest\
   http-request set-var(txn.live) bool(true) if known !aged !ended
   acl live var(txn.live) -m bool
   # Over its maximum age: the id ends everywhere (no rule can delete an entry).
@@ -72,6 +78,7 @@ var(txn.ck),field(1,.,3),hmac(sha256,txn.key),ub64enc,bytes(0,$mac),secure_memcm
 if signed { var(txn.key) -m found } formed
   http-request set-var(txn.ts) var(txn.ck),field(3,.) if { var(txn.ok) -m bool }
   http-request set-var(txn.ok) bool(false) if { var(txn.ok) -m bool } { date,sub(txn.ts) ge $idle }
+$earlier\
   http-request set-var(txn.ok) bool(false) if { var(txn.ok) -m bool } aged
   acl ok var(txn.ok) -m bool
   http-request set-var(txn.want) var(txn.ck),field(2,.),map_str_int($hint2id) if ok
@@ -86,7 +93,7 @@ $judgement\
   http-request set-var(txn.rnd) uuid(),hmac(sha256,txn.sign),ub64enc,bytes(0,22) if new
   http-request set-var-fmt(txn.sid) %[date]%[var(txn.rnd)] if new
   http-request set-var(txn.tid) int(0) if new
-$free$trace
+$birth$free$trace
   # All pods (nearly) full: a new session asks the agent for a place, and waits for the answer as long as it may.
   # No rule of HAProxy's own can wait for a weight; a name server's answer it can wait for.
   http-request set-var(txn.gated) str($gated),map_str($births) if new { nbsrv($app) gt 0 }
@@ -114,6 +121,13 @@ _USE_FALLBACK = Template("""\
 """)
 
 
+_EARLIER = Template("""\
+  # The idle time was shorter: whoever was used last under it has ended by it, and stays ended.
+  http-request set-var(txn.ok) bool(false) \
+if { var(txn.ok) -m bool } { var(txn.ts) -m int lt $until } { date,sub(txn.ts) ge $idle }
+""")
+
+
 def render_frontend(desired: Desired, settings: ProxySettings) -> str:
     """Return the traffic frontend; all request rules are in it."""
     idle_ms = desired.idle_seconds * 1_000
@@ -137,12 +151,15 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         mask=names.SERVER_ID_MASK,
         ended=names.ENDED,
         unbind=names.UNBIND,
-        binds="\n".join(f"  bind {address}" for address in settings.traffic),
+        binds=render_binds(desired, settings),
+        forwarded=render_forwarded(desired),
         cookie=cookie_of(desired),
         tls=render_request_tls(desired),
         namesakes=render_namesakes(desired),
         idle=desired.idle_seconds,
         absolute=desired.absolute_seconds,
+        oldest=_oldest(desired),
+        earlier=_earlier(desired),
         fresh_ms=idle_ms - min(MAX_TOUCH_MS, idle_ms // IDLE_SHARE),
         keys=settings.map_path(MapName.KEYS),
         state=settings.map_path(MapName.STATE),
@@ -150,10 +167,24 @@ def render_frontend(desired: Desired, settings: ProxySettings) -> str:
         id2hint=settings.map_path(MapName.ID2HINT),
         births=settings.map_path(MapName.BIRTHS),
         judgement=render_judgement(desired, settings),
+        birth=render_birth(),
         free=render_free(),
         trace=render_trace(desired, settings),
         fallback=_use_fallback(desired, settings),
     )
+
+
+def _oldest(desired: Desired) -> str:
+    oldest = desired.earlier.oldest
+    return f"  acl aged var(txn.born) -m int lt {oldest}\n" if oldest else ""
+
+
+def _earlier(desired: Desired) -> str:
+    found = earlier_idle(desired)
+    if found is None:
+        return ""
+    idle, until = found
+    return _EARLIER.substitute(idle=idle, until=until)
 
 
 def _use_fallback(desired: Desired, settings: ProxySettings) -> str:

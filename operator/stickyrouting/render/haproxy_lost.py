@@ -1,8 +1,9 @@
 """Lost sessions in haproxy.cfg: who is lost, who is refused, what is sent again; and cookies that are worth nothing.
 
 Law: a session is lost when its pod is no longer listed, or when no connection to the pod can be made and the proxy's
-own check says so too. A bound session is tried on its own pod until then, and nothing is sent a second time but to whom
-nothing was sent, or what may be repeated and shall be (RFC 9110, section 9.2.2). What happened is tallied once.
+own check says so too. A pod that is not listed yet is not lost: its server's id is above all that this worker knows.
+A bound session is tried on its own pod until then, and nothing is sent a second time but to whom nothing was sent, or
+what may be repeated and shall be (RFC 9110, section 9.2.2). What happened is tallied once.
 """
 
 from enum import StrEnum
@@ -10,11 +11,13 @@ from string import Template
 
 from stickyrouting.model.desired import Desired, HealthCheck, OnLost, RejectCookie, RejectStatus, Retry
 from stickyrouting.render import haproxy_names as names
-from stickyrouting.render.haproxy_cookie import removal_cookie
+from stickyrouting.render.haproxy_cookie import removal_cookie, render_response_tls
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapName
 
 RETRY_AFTER_SECONDS = 5
+SOON_SECONDS = 1
+"""When to come back to a proxy that has not been told of the session's pod yet."""
 HURRY_MS = 1_000
 """A check that has failed, or whose pod refused a request, is repeated at least this often."""
 TURN_MS = 1_000
@@ -42,18 +45,41 @@ _TABLE = Template("""\
 # A section of peers that has none: a worker that is told to stop empties the tables of its backends.
 peers $section
   disabled
-  table $table type string len $length size $size nopurge store gpc0
+  table $table type string len $length size $size nopurge store gpc0,gpc1
 """)
 
 _UNAVAILABLE = Template("""\
   # Nobody could take the request: no binding changes, the client may come back.
   http-error status 503 content-type text/plain string "No server can take this request now.\\n" \
-hdr Retry-After $retry hdr Cache-Control no-store
+hdr Retry-After $retry hdr Cache-Control $confined
+""")
+
+_COUNT_BIRTH = "\"no-store%[sc_inc_gpc1(2),iif('','')]\""
+"""A text that adds nothing, but counts that the request was a birth: no rule runs for HAProxy's own answers alone."""
+_BIRTH = Template("""\
+  # What HAProxy can't serve it counts itself, but not whether that had a session.
+  http-request track-sc2 str($birth) table $tally if new
 """)
 
 _JUDGE = Template("""\
   # Its pod is no longer listed, and nobody's newer word says where else it is.
   http-request set-var(txn.gone) bool(true) if lost !{ var(txn.want) -m found } or ok !{ var(txn.want) -m found }
+  # Or not listed yet: ids only grow, and this one is above all that this worker was told of. By the table's word, which
+  # an older cookie does not change, or by a hint: its id is hidden under a keyed hash and proves itself by giving the
+  # same hint again.
+  acl missed var(txn.gone) -m bool
+  http-request set-var(txn.top) str($highest),map_str($id2hint),add(0) if lost or missed
+  http-request set-var(txn.newer) bool(true) if lost { var(txn.tid),and($mask),sub(txn.top) gt 0 }
+  http-request set-var(txn.hidden) str($hint_key),map_str($keys) if missed ok
+  http-request set-var(txn.cover) \
+var(txn.ck),field(2,.),bytes(0,$hint),hmac(sha256,txn.hidden),hex,bytes(0,8),hex2i,and($mask) if missed ok
+  http-request set-var(txn.id) var(txn.ck),field(2,.),bytes($hint,8),hex2i,xor(txn.cover) if missed ok
+  http-request set-var-fmt(txn.word) %[var(txn.id)] if missed ok
+  http-request set-var(txn.word) var(txn.word),hmac(sha256,txn.hidden),ub64enc,bytes(0,$hint) if missed ok
+  http-request set-var(txn.newer) bool(true) if missed ok { var(txn.id),sub(txn.top) gt 0 } \
+{ var(txn.ck),field(2,.),bytes(0,$hint),strcmp(txn.word) eq 0 }
+  acl newer var(txn.newer) -m bool
+  http-request unset-var(txn.gone) if newer
   acl gone var(txn.gone) -m bool
   # A cookie that is worth nothing, and why: the last line that fits. Who is over age right now is counted as an end.
   http-request set-var(txn.void) bool(true) if ck !known !ok
@@ -62,6 +88,12 @@ _JUDGE = Template("""\
   http-request set-var(txn.tally) str($unknown_key) if void formed
   http-request set-var(txn.tally) str($bad_mac) if void formed { var(txn.key) -m found }
   http-request set-var(txn.tally) str($expired) if void { var(txn.ts) -m found } or ended
+  http-request set-var(txn.tally) str($rejected_unreachable) if newer
+""")
+
+_NEWER = Template("""\
+  # Whoever comes back, to this proxy or another one, meets one that knows the pod. Its binding and cookie stay.
+  http-request return status 503 hdr Retry-After $soon hdr Cache-Control no-store hdr Connection close if newer
 """)
 
 _TELL_APART = Template("""\
@@ -78,10 +110,18 @@ _COUNT = Template("""\
   http-$phase sc-inc-gpc0(2) if { var(txn.$name) -m found }
 """)
 
-_REFUSE = Template("""\
+_LATER = Template("""\
   http-request return status 503 hdr Retry-After $retry hdr Cache-Control no-store if later
-  http-request return status $status content-type text/plain string "The server that held this session is gone.\\n" \
-hdr Cache-Control no-store$headers if gone
+""")
+_REFUSE = Template("""\
+  http-$phase return status $status content-type text/plain string "The server that held this session is gone.\\n" \
+hdr Cache-Control no-store$headers if $who
+""")
+
+_REBORN = Template("""\
+  # Tried again until its pod took connections, which is listed no more by now: another life of that pod has answered.
+  http-response set-var(txn.reborn) str($tally) if !new { txn.conn_retries gt 0 } !{ srv_id,map_str($id2hint) -m found }
+  acl reborn var(txn.reborn) -m found
 """)
 
 _FREE = """\
@@ -141,7 +181,17 @@ def render_tallies() -> str:
 
 def render_unavailable() -> str:
     """Return what HAProxy itself answers when it has no server for a request."""
-    return _UNAVAILABLE.substitute(retry=RETRY_AFTER_SECONDS)
+    return _UNAVAILABLE.substitute(retry=RETRY_AFTER_SECONDS, confined="no-store")
+
+
+def render_unserved() -> str:
+    """Return the same answer for the backend of the application: there it counts requests without a session."""
+    return _UNAVAILABLE.substitute(retry=RETRY_AFTER_SECONDS, confined=_COUNT_BIRTH)
+
+
+def render_birth() -> str:
+    """Return the rule by which that answer knows them; it stands behind ``new`` and the counting of void cookies."""
+    return _BIRTH.substitute(birth=names.BIRTH_TALLY, tally=names.TALLY)
 
 
 def render_judgement(desired: Desired, settings: ProxySettings) -> str:
@@ -150,9 +200,18 @@ def render_judgement(desired: Desired, settings: ProxySettings) -> str:
     They stand where ``ok``, ``lost`` and ``formed`` are known and before a new session begins.
     """
     words = {tally.name.lower(): tally.value for tally in Tally}
-    judge = _JUDGE.substitute(words)
+    judge = _JUDGE.substitute(
+        words,
+        highest=names.HIGHEST_KEY,
+        hint_key=names.HINT_KEY,
+        hint=names.HINT_LENGTH,
+        mask=names.SERVER_ID_MASK,
+        id2hint=settings.map_path(MapName.ID2HINT),
+        keys=settings.map_path(MapName.KEYS),
+    )
+    newer = _NEWER.substitute(soon=SOON_SECONDS)
     if desired.lost.action is OnLost.REBIND:
-        return judge + _count("request", "tally")
+        return judge + _count("request", "tally") + newer
     apart = _TELL_APART.substitute(
         words,
         ready=names.READY_KEY,
@@ -161,7 +220,8 @@ def render_judgement(desired: Desired, settings: ProxySettings) -> str:
         spare=names.SPARE_KEY,
         births=settings.map_path(MapName.BIRTHS),
     )
-    return judge + apart + _count("request", "tally") + _refusal(desired)
+    later = _LATER.substitute(retry=RETRY_AFTER_SECONDS)
+    return judge + apart + _count("request", "tally") + newer + later + _refusal(desired, "request", "gone")
 
 
 def render_free() -> str:
@@ -184,19 +244,44 @@ def render_failed_over() -> str:
 
 
 def retries_until_down(desired: Desired) -> int:
-    """Return how many retries outlast the check's verdict on a pod that refuses."""
-    check, pause = desired.health_check, min(TURN_MS, desired.timeouts.connect)
-    verdict = check.fall * min(check.interval_ms, HURRY_MS)
-    return max(MIN_RETRIES, min(MAX_RETRIES, -(-verdict // pause) + 2))
+    """Return how many retries outlast the check's verdict on a pod that refuses, and on one that does not answer.
+
+    A check waits for a connection as long as a request does, but no longer than its own interval (manual, "timeout
+    check"); the next one begins an interval after it failed.
+    """
+    check, connect = desired.health_check, desired.timeouts.connect
+    hurry = min(check.interval_ms, HURRY_MS)
+    refused = check.fall * hurry
+    silent = check.fall * (hurry + min(check.interval_ms, connect))
+    needed = max(-(-refused // min(TURN_MS, connect)), -(-silent // connect))
+    return max(MIN_RETRIES, min(MAX_RETRIES, needed + 2))
 
 
-def _refusal(desired: Desired) -> str:
+def unless_retried(desired: Desired) -> str:
+    """Return the condition under which nobody else than the session's pod can have answered."""
+    return "" if desired.lost.action is OnLost.REBIND else " { txn.conn_retries eq 0 }"
+
+
+def render_reborn(desired: Desired, settings: ProxySettings) -> str:
+    """Return the response rules that refuse what a restarted pod answered as if it still held the session."""
+    if desired.lost.action is OnLost.REBIND:
+        return ""
+    id2hint = settings.map_path(MapName.ID2HINT)
+    return (
+        _REBORN.substitute(tally=Tally.REJECTED_GONE.value, id2hint=id2hint)
+        + _count("response", "reborn")
+        + render_response_tls(desired)
+        + _refusal(desired, "response", "reborn")
+    )
+
+
+def _refusal(desired: Desired, phase: str, who: str) -> str:
     lost, headers = desired.lost, ""
     if lost.cookie is RejectCookie.REMOVE:
         headers += f' hdr Set-Cookie "{removal_cookie(desired)}"'
         if lost.status is RejectStatus.UNAVAILABLE:
             headers += f" hdr Retry-After {RETRY_AFTER_SECONDS}"
-    return _REFUSE.substitute(retry=RETRY_AFTER_SECONDS, status=lost.status.value, headers=headers)
+    return _REFUSE.substitute(phase=phase, status=lost.status.value, headers=headers, who=who)
 
 
 def _count(phase: str, name: str) -> str:

@@ -11,6 +11,10 @@ IDS = "ids"
 TALLY = "own/tally"
 """Stick table: what rules count, by its word; local to each worker, until it ends."""
 TALLY_SIZE = 64
+BIRTH_TALLY = "birth"
+"""In there: a request without a session, tracked under this word unless another one already fits. ``gpc1`` of all words
+together is how many of these HAProxy could not serve.
+"""
 APP = "app"
 FALLBACK = "fallback"
 TRAFFIC = "fe"
@@ -30,10 +34,18 @@ SPARE_KEY = "spare"
 BIRTH_SLOTS = 256
 """Numbers that a birth draws from; as many as the planner's slots (a test holds the two together)."""
 
+TLS = "txn.tls"
+"""Whether the client came by TLS: to this proxy, or to a trusted one before it."""
+
 SESSION_ID_LENGTH = 32
 """Ten digits of the time of birth and 22 characters of base64url (132 bits)."""
 MAC_LENGTH = 16
 HINT_LENGTH = 10
+"""Characters of a hint that tell servers apart; 8 more hide the server's id."""
+HINT_KEY = "hint.key"
+"""In ``keys.map``: what the ids in hints are hidden with."""
+HIGHEST_KEY = "highest"
+"""In ``id2hint.map``: the highest server id that the worker was told of; ids only grow, and a higher one is newer."""
 
 NEWBORN = 1 << 31
 """Added to a server id: the client has not come back with its cookie yet, or: look once."""

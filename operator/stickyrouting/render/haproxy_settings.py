@@ -52,6 +52,11 @@ class ProxySettings:
         return f"{self.run}/haproxy.cfg"
 
     @property
+    def certificate(self) -> str:
+        """Path of the certificate for clients with its private key; also its name in the runtime API."""
+        return f"{self.run}/clients.pem"
+
+    @property
     def admin_socket(self) -> str:
         """Path of the runtime API's socket."""
         return f"{self.run}/admin.sock"

@@ -1,7 +1,9 @@
 """The map files of HAProxy: what changes at runtime without a reload, and what no client may name.
 
-Order of changes: ``keys.map`` before ``state.map`` (a key must be known before it signs), ``hint2id.map`` and
-``id2hint.map`` before the server that they name. The ids of ``id2hint.map`` are all endpoints, and no other.
+Order of changes: ``keys.map`` before ``state.map`` (a key must be known before it signs); a server before
+``hint2id.map`` and ``id2hint.map``, which name no server that a worker lacks; these two before the first birth there.
+The ids of ``id2hint.map`` are endpoints, and no other; beside them it holds the highest id that a worker was told of,
+so that both change in one step.
 """
 
 import base64
@@ -18,8 +20,11 @@ from stickyrouting.model.errors import InvalidDesired, InvalidKeys
 from stickyrouting.model.keys import KeySet
 from stickyrouting.render.haproxy_names import (
     GATED_KEY,
+    HIGHEST_KEY,
+    HINT_KEY,
     HINT_LENGTH,
     MAX_SERVER_ID,
+    SERVER_ID_MASK,
     SIGNING_KEY,
     SPARE_KEY,
     STOPPING_KEY,
@@ -65,12 +70,17 @@ class MapEntry(NamedTuple):
 
 
 def hint(hint_key: str, server_id: int) -> str:
-    """Return what a cookie says about its server: 10 characters of HMAC-SHA256(hint key, decimal server id).
+    """Return what a cookie says of its server: 10 characters of HMAC-SHA256(hint key, decimal server id), and the id.
 
+    Of the id nobody can read anything without the key: 8 hexadecimal digits, hidden under the HMAC of those characters
+    (as in RFC 5297). A proxy that has not been told of a server yet sees by it that the server is a newer one.
     ``hint_key`` is base64 of 32 bytes; raises :class:`InvalidKeys`.
     """
-    digest = hmac.new(_key_bytes(hint_key, "the hint key"), str(server_id).encode(), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).decode()[:HINT_LENGTH]
+    key = _key_bytes(hint_key, "the hint key")
+    digest = hmac.new(key, str(server_id).encode(), hashlib.sha256).digest()
+    word = base64.urlsafe_b64encode(digest).decode()[:HINT_LENGTH]
+    cover = hmac.new(key, word.encode(), hashlib.sha256).digest()[:4]
+    return f"{word}{server_id ^ (int.from_bytes(cover) & SERVER_ID_MASK):08x}"
 
 
 def render_maps(
@@ -78,15 +88,19 @@ def render_maps(
 ) -> dict[MapName, tuple[MapEntry, ...]]:
     """Return the content of every map; raises :class:`InvalidKeys`, :class:`InvalidDesired`.
 
-    The signing key's id stands in ``state.map``: in ``keys.map`` a client could name it in its cookie.
+    The signing key's id stands in ``state.map``: in ``keys.map`` a client could name it in its cookie. The hint key's
+    name there has a dot, which no cookie can name.
     """
     _check_keys(keys)
     hints = _hints(desired, keys.hint_key)
     former = [pair for key in keys.former_hint_keys for pair in _hints(desired, key)]
     return {
         MapName.HINT2ID: tuple(MapEntry(value, str(id_)) for id_, value in (*hints, *former)),
-        MapName.ID2HINT: tuple(MapEntry(str(id_), value) for id_, value in hints),
-        MapName.KEYS: tuple(MapEntry(key_id, keys.keys[key_id]) for key_id in sorted(keys.keys)),
+        MapName.ID2HINT: (*(MapEntry(str(id_), value) for id_, value in hints), *_highest(desired)),
+        MapName.KEYS: (
+            *(MapEntry(key_id, keys.keys[key_id]) for key_id in sorted(keys.keys)),
+            MapEntry(HINT_KEY, keys.hint_key),
+        ),
         MapName.STATE: (MapEntry(SIGNING_KEY, keys.current),),
         # Each answer asks: an empty map is asked for a third of what a text in a full one costs.
         MapName.STOPPING: (MapEntry(STOPPING_KEY, serving.value),) if serving is Serving.STOPPING else (),
@@ -131,6 +145,11 @@ def merged_keys(newest: KeySet, other: KeySet | None) -> KeySet:
     former = () if other.hint_key == newest.hint_key else (other.hint_key,)
     older = {} if newest.exclusive else other.keys
     return KeySet(newest.current, {**older, **newest.keys}, newest.hint_key, former)
+
+
+def _highest(desired: Desired) -> tuple[MapEntry, ...]:
+    """Return the entry of the highest id; none if an older operator, which did not tell it, wrote the desired state."""
+    return (MapEntry(HIGHEST_KEY, str(desired.highest_id)),) if desired.highest_id else ()
 
 
 def _hints(desired: Desired, hint_key: str) -> tuple[tuple[int, str], ...]:

@@ -19,7 +19,7 @@ def service(owner: Identity, spec: StickySpec, target: Target) -> Manifest:
             "selector": names.selector_labels(owner.key.name),
             "ports": [
                 {
-                    "name": "http",
+                    **_protocol(spec),
                     "port": wanted.port or target.port,
                     "protocol": "TCP",
                     "targetPort": "http",
@@ -31,6 +31,11 @@ def service(owner: Identity, spec: StickySpec, target: Target) -> Manifest:
     if wanted.annotations:
         manifest["metadata"]["annotations"] = dict(wanted.annotations)
     return manifest
+
+
+def _protocol(spec: StickySpec) -> Manifest:
+    """Return what the proxies' one port is called; with TLS load balancers and meshes are told so (KEP-1422)."""
+    return {"name": "https", "appProtocol": "https"} if spec.proxy.tls else {"name": "http"}
 
 
 def all_proxies(owner: Identity, target: Target) -> Manifest:
