@@ -323,7 +323,7 @@ async def test_an_endpoint_that_is_new_in_the_list_takes_births_when_all_proxies
     fake.clock += 60
     reach(placing, both)
     assert dict(placing.evaluate(both, None).weights) == {1: 256, 2: 0}
-    fake.clock += 0.4
+    fake.clock += 0.2
     await placing.tick()
     assert fake.sent == []
     fake.clock += 0.1

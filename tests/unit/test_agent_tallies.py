@@ -29,6 +29,9 @@ class Worker:
     deaf: bool = False
     dies_at_set: bool = False
 
+    async def run(self, _: ShowTallies) -> dict[str, int]:
+        return dict(self.tallied)
+
     async def run_all(self, commands: Sequence[Any]) -> None:
         if self.dies_at_set:
             raise Unreachable("gone")
@@ -44,13 +47,11 @@ class Master:
     def __init__(self) -> None:
         self.found: dict[int, Worker] = {}
 
-    async def every_worker(self, command: Any) -> dict[int, Any]:
-        answering = {pid: worker for pid, worker in self.found.items() if not worker.deaf}
-        if isinstance(command, ShowTallies):
-            return {pid: dict(worker.tallied) for pid, worker in answering.items()}
+    async def every_worker(self, _: Any) -> dict[int, Any]:
         return {
             pid: (StatLine(APP, "BACKEND", 0, 0, "UP", unserved=worker.unserved),)
-            for pid, worker in answering.items()
+            for pid, worker in self.found.items()
+            if not worker.deaf
         }
 
     def worker(self, pid: int) -> Worker:

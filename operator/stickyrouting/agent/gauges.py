@@ -25,8 +25,8 @@ from stickyrouting.render.haproxy_names import APP, FALLBACK, SESSIONS, TALLY
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2.0
-AUDIT_LOOKS = 5
+LOOK_SECONDS = 2.5
+AUDIT_LOOKS = 4
 HEAL_SECONDS = 60.0
 SILENCE_SECONDS = 5.0
 _SERVER = re.compile(r"s(\d+)")
@@ -93,10 +93,10 @@ class Gauges:
 
     async def _add_up(self, statistics: Mapping[int, Sequence[StatLine]]) -> None:
         """Count what rules have tallied, and what HAProxy could not serve, which is read before: it lags behind."""
-        found = await self.master.every_worker(ShowTallies(TALLY))
-        for pid, tallied in found.items():
-            if pid in statistics:
-                await self._count(pid, find_news(tallied, _unserved(statistics[pid])))
+        for pid, lines in statistics.items():
+            with contextlib.suppress(Unreachable):
+                tallied = await self.master.worker(pid).run(ShowTallies(TALLY))
+                await self._count(pid, find_news(tallied, _unserved(lines)))
 
     async def _count(self, pid: int, news: tuple[News, ...]) -> None:
         """Count once a worker remembers that it was; what it may not remember is not counted, rather than twice."""

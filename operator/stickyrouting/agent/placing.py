@@ -37,7 +37,7 @@ the first return of their clients, which makes them count.
 LOOK_SECONDS = 1.0
 """How often HAProxy is asked whose check is answered by a bad status, if it asks the application at all: a birth that
 draws such a server's slot still goes there."""
-YOUNG_SECONDS = 0.5
+YOUNG_SECONDS = 0.25
 """For so long after this proxy first saw an endpoint in its list others take the births, if there are any: all proxies
 are told within it, so that a client that comes back through another one is not asked to wait. Most endpoints are listed
 for longer before they are ready."""
@@ -86,6 +86,8 @@ class Placing:
         default_factory=lambda: deque(maxlen=round(HORIZON_SECONDS / TICK_SECONDS) + 1)
     )
 
+    _waiting: int = -1
+
     async def run(self, places: str) -> None:
         """Run for ever; HAProxy asks for places at ``places`` (host:port, UDP)."""
         await self.gate.listen(places)
@@ -113,8 +115,12 @@ class Placing:
         proxies = max(1, self.known.proxies())
         part = {id_: math.ceil(room / proxies) for id_, room in placed.rooms}
         self.gate.offer(part if placed.gated else None)
-        self.metrics.set(names.WAITING, len(self.gate.room.tickets))
-        self.metrics.count(names.REFUSED, self.gate.room.take_refused())
+        waiting, refused = len(self.gate.room.tickets), self.gate.room.take_refused()
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self.metrics.set(names.WAITING, waiting)
+        if refused:
+            self.metrics.count(names.REFUSED, refused)
 
     def reached(self, target: Target, running: Running) -> None:
         """Note that ``target`` is in force in the workers, which were ``running`` before; called under ``lock``."""
