@@ -10,26 +10,23 @@ import pytest
 from haproxy.agent_pod import make_pod, until
 from haproxy.binary import haproxy_command
 from haproxy.harness import Client
+from haproxy.lost_agent import forgetful, three_pods
+from haproxy.lost_site import PODS
 from haproxy.troubled_pods import CHECK_PATH, TroubledPods
 from stickyrouting.model.desired import Algorithm, HealthCheck, Placement
 
 ASKING = HealthCheck(path=CHECK_PATH, interval_ms=200)
-PODS = (1, 2, 3)
 
 
 @pytest.fixture
 async def pods() -> AsyncIterator[TroubledPods]:
-    pods = TroubledPods()
-    for id_ in PODS:
-        await pods.start(id_)
-    yield pods
-    pods.close()
+    async with three_pods() as pods:
+        yield pods
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(force_close=True)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=connector) as http:
+    async with forgetful() as http:
         yield http
 
 

@@ -1,73 +1,46 @@
 """The agent's metrics tell what became of lost sessions and void cookies, each once, whichever worker saw it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from haproxy.agent_pod import Pod, make_pod, until
-from haproxy.binary import haproxy_command
+from haproxy.agent_pod import Pod, until
 from haproxy.fleet_wire import Connection
 from haproxy.harness import Client
+from haproxy.lost_agent import (
+    FAILED_OVER,
+    INVALID,
+    REJECTED,
+    TIMEOUTS,
+    agent_before,
+    forgetful,
+    tells,
+    three_pods,
+)
 from haproxy.troubled_pods import TroubledPods
-from stickyrouting.model.desired import Lost, OnLost, Timeouts
+from stickyrouting.model.desired import Lost, OnLost
 
 REJECT = Lost(OnLost.REJECT)
-TIMEOUTS = Timeouts(connect=400)
-FAILED_OVER, REJECTED, INVALID = (
-    f"sticky_agent_{name}_total" for name in ("failed_over_sessions", "rejected_requests", "invalid_cookies")
-)
-NOTHING = {
-    **{
-        f'{name}{{cause="{cause}"}}': 0
-        for name in (FAILED_OVER, REJECTED)
-        for cause in ("gone", "unreachable")
-    },
-    **{f'{INVALID}{{reason="{reason}"}}': 0 for reason in ("bad_mac", "unknown_key", "expired", "malformed")},
-}
 
 
 @pytest.fixture
 async def pods() -> AsyncIterator[TroubledPods]:
-    pods = TroubledPods()
-    for id_ in (1, 2, 3):
-        await pods.start(id_)
-    yield pods
-    pods.close()
+    async with three_pods() as pods:
+        yield pods
 
 
 @pytest.fixture
 async def pod(tmp_path: Path, pods: TroubledPods) -> AsyncIterator[Pod]:
-    async with make_pod(tmp_path) as pod:
-        pod.write_keys("a", 1, "k1")
-        pod.write_desired([pods.endpoint(id_) for id_ in (1, 2, 3)], timeouts=TIMEOUTS)
-        await pod.up(haproxy_command())
+    async with agent_before(pods, tmp_path) as pod:
         yield pod
 
 
 @pytest.fixture
 async def client(pod: Pod) -> AsyncIterator[Client]:
-    connector = aiohttp.TCPConnector(force_close=True)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=connector) as http:
+    async with forgetful() as http:
         yield Client(http, pod.url)
-
-
-async def tells(pod: Pod, changes: Mapping[str, int]) -> None:
-    """Wait until the counters are as they were at the start but for ``changes``, and see that they stay so."""
-    wanted = {**NOTHING, **changes}
-
-    async def told() -> dict[str, float]:
-        found = await pod.metrics()
-        return {name: value for name, value in found.items() if name in wanted}
-
-    async def as_wanted() -> bool:
-        return await told() == wanted
-
-    await until(as_wanted, f"the metrics tell {dict(changes)}")
-    await asyncio.sleep(2.5)
-    assert await told() == wanted
 
 
 async def test_each_failover_and_each_void_cookie_is_counted_once(

@@ -8,33 +8,26 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from haproxy.agent_pod import Pod, make_pod, until
-from haproxy.binary import haproxy_command
+from haproxy.agent_pod import Pod, until
+from haproxy.lost_agent import TIMEOUTS, agent_before, three_pods
 from haproxy.ports import free_ports
 from haproxy.troubled_pods import TroubledPods
-from stickyrouting.model.desired import Endpoint, EndpointState, HealthCheck, Lost, OnLost, Timeouts
+from stickyrouting.model.desired import Endpoint, EndpointState, HealthCheck, Lost, OnLost
 from stickyrouting.model.report import Reach, Report
 
-TIMEOUTS = Timeouts(connect=400)
 MUTE = 4
 """A pod that takes requests and hangs up, as a mesh does that wants mutual TLS."""
 
 
 @pytest.fixture
 async def pods() -> AsyncIterator[TroubledPods]:
-    pods = TroubledPods()
-    for id_ in (1, 2, 3):
-        await pods.start(id_)
-    yield pods
-    pods.close()
+    async with three_pods() as pods:
+        yield pods
 
 
 @pytest.fixture
 async def pod(tmp_path: Path, pods: TroubledPods) -> AsyncIterator[Pod]:
-    async with make_pod(tmp_path) as pod:
-        pod.write_keys("a", 1, "k1")
-        pod.write_desired([pods.endpoint(id_) for id_ in (1, 2, 3)], timeouts=TIMEOUTS)
-        await pod.up(haproxy_command())
+    async with agent_before(pods, tmp_path) as pod:
         yield pod
 
 

@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from haproxy.agent_pod import Pod, make_pod, until
-from haproxy.binary import haproxy_command
+from haproxy.agent_pod import Pod, until
 from haproxy.harness import Client
+from haproxy.lost_agent import INVALID, REJECTED, agent_before, forgetful, tells, three_pods
 from haproxy.lost_site import HOW, PODS, make_site
-from haproxy.test_agent_lost import INVALID, REJECTED, TIMEOUTS, tells
 from haproxy.troubled_pods import TroubledPods
 from stickyrouting.model.desired import Lost
 from stickyrouting.render.haproxy_lost import Tally
@@ -21,26 +19,19 @@ VOID = ("x", f"{'1' * 32}.AAAAAAAAAA.1795221245.{'1' * 16}.k9")
 
 @pytest.fixture
 async def pods() -> AsyncIterator[TroubledPods]:
-    pods = TroubledPods()
-    for id_ in PODS:
-        await pods.start(id_)
-    yield pods
-    pods.close()
+    async with three_pods() as pods:
+        yield pods
 
 
 @pytest.fixture
 async def pod(tmp_path: Path, pods: TroubledPods) -> AsyncIterator[Pod]:
-    async with make_pod(tmp_path) as pod:
-        pod.write_keys("a", 1, "k1")
-        pod.write_desired([pods.endpoint(id_) for id_ in PODS], timeouts=TIMEOUTS)
-        await pod.up(haproxy_command())
+    async with agent_before(pods, tmp_path) as pod:
         yield pod
 
 
 @pytest.fixture
 async def client(pod: Pod) -> AsyncIterator[Client]:
-    connector = aiohttp.TCPConnector(force_close=True)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=connector) as http:
+    async with forgetful() as http:
         yield Client(http, pod.url)
 
 

@@ -77,6 +77,18 @@ async def ends(fleet: Fleet) -> dict[str, float]:
     return found
 
 
+async def lifespans(fleet: Fleet, reason: str) -> tuple[float, float]:
+    """Return how many lives all agents together have told, and their seconds in all."""
+    found = [await proxy.metrics() for proxy in fleet.serving]
+    count, total = (
+        sum(
+            metrics[f'sticky_agent_session_lifespan_seconds_{what}{{reason="{reason}"}}'] for metrics in found
+        )
+        for what in ("count", "sum")
+    )
+    return count, total
+
+
 @pytest.mark.parametrize(("reason", "absolute"), [("idle", 43200), ("absolute", 4)])
 async def test_each_end_is_counted_by_one_proxy_wherever_the_session_was_used(
     reason: str, absolute: int, tmp_path: Path
@@ -97,6 +109,10 @@ async def test_each_end_is_counted_by_one_proxy_wherever_the_session_was_used(
         await until(are_counted, "all ends are counted", 8)
         await asyncio.sleep(1.5)
         assert await ends(fleet) == {reason: 30}
+        lives, seconds = await lifespans(fleet, reason)
+        # From birth over the visits to the end; a birth is told in whole seconds.
+        assert lives == 30
+        assert IDLE - 1 < seconds / lives < IDLE + 4
         load.close()
 
 

@@ -5,7 +5,7 @@ import base64
 import itertools
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,3 +119,14 @@ async def hear(site: Site) -> Next:
     await site.loop()
     await site.pass_time(5)
     return await site.loop()
+
+
+@asynccontextmanager
+async def two_agents(api: ApiServer, scratch: Path) -> AsyncIterator[tuple[Site, tuple[Agent, Agent]]]:
+    """Run an operator with two proxies whose agents answer."""
+    async with AsyncExitStack() as stack:
+        site = await stack.enter_async_context(shop_with(api, "p", "q"))
+        agents = agent_of(api, "p"), agent_of(api, "q")
+        for agent in agents:
+            await stack.enter_async_context(running(agent, slot(api), scratch))
+        yield site, agents

@@ -3,12 +3,12 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from kube.agents import Agent, agent_of, running, shop_with, slot
+from kube.agents import Agent, two_agents
 from kube.api.faults import Refuse
 from kube.api.journal import Call
 from kube.api.server import ApiServer
@@ -71,11 +71,7 @@ class Shop:
 
 @asynccontextmanager
 async def two_proxies(api: ApiServer, scratch: Path) -> AsyncIterator[Shop]:
-    async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(shop_with(api, "p", "q"))
-        agents = agent_of(api, "p"), agent_of(api, "q")
-        for agent in agents:
-            await stack.enter_async_context(running(agent, slot(api), scratch))
+    async with two_agents(api, scratch) as (site, agents):
         shop = Shop(api, site, agents)
         await shop.hear()
         shop.writes()

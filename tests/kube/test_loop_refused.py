@@ -1,10 +1,10 @@
 """Application pods that refuse the proxies: the condition that says so, its events, and all that stays as it was."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from kube.agents import Agent, agent_of, hear, running, shop_with, slot
+from kube.agents import Agent, hear, two_agents
 from kube.api.server import ApiServer
 from kube.loop_site import Manifest, Site, conditions_of, desired_of, listed, operator
 from stickyrouting.apply.reconcile import Next
@@ -42,11 +42,7 @@ class Shop:
 
 @asynccontextmanager
 async def two_proxies(api: ApiServer, scratch: Path) -> AsyncIterator[Shop]:
-    async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(shop_with(api, "p", "q"))
-        agents = agent_of(api, "p"), agent_of(api, "q")
-        for agent in agents:
-            await stack.enter_async_context(running(agent, slot(api), scratch))
+    async with two_agents(api, scratch) as (site, agents):
         shop = Shop(api, site, agents)
         await shop.reach(Reach.ACCEPTS, 60)
         await site.settle()

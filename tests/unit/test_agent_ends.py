@@ -1,7 +1,6 @@
 """The agent ends the sessions that it is asked for by name: once, in time, in slices, and answers for each."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,23 +15,13 @@ from stickyrouting.metrics.agent import AGENT
 from stickyrouting.metrics.table import Metrics
 from stickyrouting.model.desired import End
 from stickyrouting.model.session_name import session_name
+from unit.hub_bench import Others
 
 NOW = 1000.0
 NOW_MS = 1_795_210_000_000
 ANN = b"1795209904VEj8BO5y1RAgXAdqzosVzc"
 BOB = b"1795209907-Caz88fPz_RO5BZM3nhSgy"
 IDLE = 1800
-
-
-class Others:
-    """Stands for the other agents."""
-
-    def __init__(self) -> None:
-        self.joined = True
-        self.heard: list[Entry] = []
-
-    def broadcast(self, entries: Sequence[Entry]) -> None:
-        self.heard += entries
 
 
 class Bench:

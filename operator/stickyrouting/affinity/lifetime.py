@@ -34,18 +34,22 @@ class Lifetime:
 
     def age_limit(self, key: bytes) -> int | None:
         """Return the tick from which a session is over its age, None if its id does not tell its birth."""
-        try:
-            born = int(key[:EPOCH_DIGITS])
-        except ValueError:
+        born = _born(key)
+        if born is None:
             return None
         absolute = self.absolute if born >= self.oldest else 0.0
         return int((born + absolute - self.epoch) * TICKS)
 
     def lifespan(self, key: bytes, tick: int) -> float | None:
         """Return the seconds from a session's birth to ``tick``, None if its id does not tell its birth."""
-        try:
-            born = int(key[:EPOCH_DIGITS])
-        except ValueError:
-            return None
+        born = _born(key)
         # Another proxy's clock may have been ahead.
-        return max(0.0, tick / TICKS + self.epoch - born)
+        return None if born is None else max(0.0, tick / TICKS + self.epoch - born)
+
+
+def _born(key: bytes) -> int | None:
+    """Return the second of a session's birth, None if its id does not tell it."""
+    try:
+        return int(key[:EPOCH_DIGITS])
+    except ValueError:
+        return None

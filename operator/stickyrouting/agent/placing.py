@@ -32,15 +32,15 @@ HORIZON_SECONDS = 1.0
 """Births are expected for this long as in the same time before: one evaluation, the way to all proxies and, above all,
 the first return of their clients, which makes them count.
 """
-
-
 LOOK_SECONDS = 1.0
 """How often HAProxy is asked whose check is answered by a bad status, if it asks the application at all: a birth that
-draws such a server's slot still goes there."""
+draws such a server's slot still goes there.
+"""
 YOUNG_SECONDS = 0.25
-"""For so long after this proxy first saw an endpoint in its list others take the births, if there are any: all proxies
-are told within it, so that a client that comes back through another one is not asked to wait. Most endpoints are listed
-for longer before they are ready."""
+"""For so long after this proxy first saw an endpoint in its list others take the births, if there are any: the other
+proxies are being told, and a client that came back through one that was not would be asked to wait. Most endpoints are
+listed for longer before they are ready.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,10 @@ class Placing:
     _looked: float = -math.inf
     _since: Mapping[int, float] = field(default_factory=dict)
     _states: Mapping[int, EndpointState] = field(default_factory=dict)
+    _waiting: int = -1
     _births: deque[int] = field(
         default_factory=lambda: deque(maxlen=round(HORIZON_SECONDS / TICK_SECONDS) + 1)
     )
-
-    _waiting: int = -1
 
     async def run(self, places: str) -> None:
         """Run for ever; HAProxy asks for places at ``places`` (host:port, UDP)."""
