@@ -144,9 +144,7 @@ async def test_a_full_table_is_disputed_its_sessions_follow_their_hints_and_it_h
         await until(lambda: fleet.serving[0].tells(_is_full), "a full table is disputed")
         # Most of them end, the others find room.
         fleet.truth.sessions = sessions[: SMALL // 2]
-        for _ in range(SHORT):
-            await load.visit_all(fleet.truth.sessions)
-            await asyncio.sleep(1.1)
+        await until(lambda: _have_room(fleet, load), "the ended sessions have made room")
         fleet.truth.close_peril(full)
         await load.visit_all(fleet.truth.sessions)
         assert_undisturbed(fleet)
@@ -178,6 +176,12 @@ async def test_a_haproxy_that_starts_anew_follows_an_old_hint_and_writes_nothing
     await load.visit_all(sessions)
     await assert_at_rest(fleet)
     assert_undisturbed(fleet)
+
+
+async def _have_room(fleet: Fleet, load: Load) -> bool:
+    """Keep the sessions alive; return whether no table is full."""
+    await load.visit_all(fleet.truth.sessions)
+    return not any([await proxy.tells(_is_full) for proxy in fleet.serving])
 
 
 def _is_disputed(report: Report) -> bool:
