@@ -50,7 +50,8 @@ class Expiry:
     async def _follow(self, lifetime: Lifetime) -> None:
         held = self.hub.map
         before, held.lifetime = held.lifetime.idle, lifetime
-        if lifetime.idle != before:
+        # An agent that knows nothing yet hears of its times, not of a change.
+        if lifetime.idle != before and held.counts.entries:
             for shortened in held.adapt(self.hub.now):
                 self.hub.lingering = shortened
                 await asyncio.sleep(0)
