@@ -3,8 +3,6 @@
 SHELL := /bin/bash
 UV ?= $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 PY := .venv/bin/python
-# Two tests at a time: most wait. Those of the one cluster follow the others, one after another.
-AT_ONCE := -n 2 --dist loadgroup --no-loadscope-reorder
 export PYTHONPATH := operator:tests
 export UV_LINK_MODE := copy
 
@@ -35,11 +33,11 @@ demo-down: setup ## remove what the demo left: the cluster with everything in it
 .PHONY: test
 test: setup ## all tests, from nothing
 	$(PY) -m lab up
-	$(PY) -m pytest $(AT_ONCE) $(PYTEST_ARGS)
+	$(PY) -m pytest $(PYTEST_ARGS)
 
 .PHONY: check
 check: setup lint types imports ## lint, types, import contracts, unit, golden and contract tests
-	$(PY) -m pytest -q $(AT_ONCE) tests/unit tests/golden tests/contract
+	$(PY) -m pytest -q tests/unit tests/golden tests/contract
 
 .PHONY: lint
 lint: setup ## ruff

@@ -25,15 +25,13 @@ PLACES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the cluster behind all others, in the order of ``PLACES``, and leave them to one process."""
+    """Put the tests of the cluster behind all others, in the order of ``PLACES``."""
 
     def place(item: pytest.Item) -> int:
         return next((place for start, place in PLACES.items() if item.path.name.startswith(start)), 1)
 
     here = [item for item in items if item.path.parent.name == "cluster"]
     others = [item for item in items if item.path.parent.name != "cluster"]
-    for item in here:
-        item.add_marker(pytest.mark.xdist_group("cluster"))
     items[:] = others + sorted(here, key=place)
 
 
