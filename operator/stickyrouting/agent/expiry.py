@@ -50,8 +50,7 @@ class Expiry:
     async def _follow(self, lifetime: Lifetime) -> None:
         held = self.hub.map
         before, held.lifetime = held.lifetime.idle, lifetime
-        # An agent that knows nothing yet hears of its times, not of a change.
-        if lifetime.idle != before and held.counts.entries:
+        if lifetime.idle != before:
             for shortened in held.adapt(self.hub.now):
                 self.hub.lingering = shortened
                 await asyncio.sleep(0)
