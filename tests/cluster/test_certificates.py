@@ -72,8 +72,15 @@ async def test_a_certificate_with_29_days_left_is_replaced_without_a_gap(world: 
         return await generations(shop) == {wanted}
 
     await until("both proxies to have the first slot", lambda: all_have(generation), 60)
-    await shop.run("wait", "--for=condition=Programmed", "stickyservice/shop", "--timeout=30s")
-    programmed = await shop.condition("Programmed")
+    programmed: dict[str, Any] = {}
+
+    async def is_at_rest() -> bool:
+        """The list may change once more when its last pod has turned ready."""
+        nonlocal programmed
+        before, programmed = programmed, await shop.condition("Programmed")
+        return programmed["status"] == "True" and before == programmed
+
+    await until("all proxies to serve one list for a while", is_at_rest, 30, pause=2.0)
     async with world.traffic(await shop.load()) as traffic:
         await reached(traffic, 500, 60)
         await traffic.phase("renewal")
