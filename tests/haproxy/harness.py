@@ -235,9 +235,13 @@ class Proxy:
         return answer.decode().strip()
 
     async def lose_table(self) -> None:
-        """Forget all sessions."""
-        assert await self.ask(f"clear table {SESSIONS}") == ""
-        assert await self.sessions() == {}
+        """Forget all sessions; an entry that a request holds, though its client has the answer, goes with it."""
+
+        async def emptied() -> bool:
+            assert await self.ask(f"clear table {SESSIONS}") == ""
+            return not await self.sessions()
+
+        await until(emptied, "the table is empty")
 
 
 def write_files(desired: Desired, keys: KeySet, settings: ProxySettings) -> None:

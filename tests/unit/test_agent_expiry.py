@@ -171,6 +171,7 @@ async def test_each_haproxy_is_taught_once_what_is_left_after_a_change_when_its_
 ):
     times = [Lifetime(600, 43200, EPOCH)]
     stub: Any = Stub(AffinityMap(times[0]))
+    stub.map.report((key(1), 1, HOUR_MS), Trust.CHANGE, START)
     expiry = Expiry(stub, Metrics(AGENT, CollectorRegistry()), lambda: times[0])
     await expiry.step()
     assert stub.taught == 0
@@ -185,3 +186,27 @@ async def test_each_haproxy_is_taught_once_what_is_left_after_a_change_when_its_
     for _ in range(2):
         await expiry.step()
     assert stub.taught == 2
+
+
+async def test_an_agent_that_hears_of_its_times_at_its_start_teaches_nothing_twice() -> None:
+    times = [Lifetime(600, 43200, EPOCH)]
+    stub: Any = Stub(AffinityMap(times[0]))
+    expiry = Expiry(stub, Metrics(AGENT, CollectorRegistry()), lambda: times[0])
+    times[0] = Lifetime(7200, 43200, EPOCH)
+    await expiry.step()
+    stub.map.report((key(1), 1, HOUR_MS), Trust.CHANGE, START)
+    await expiry.step()
+    assert (stub.taught, stub.map.lifetime.idle) == (0, 7200)
+
+
+async def test_haproxy_may_tell_of_an_end_by_a_new_age_before_anybody_looks() -> None:
+    bench = Bench()
+    await bench.at(0)
+    bench.hear(1, 1, 600_000)
+    bench.now = START + 101
+    bench.times = Lifetime(300, 100, EPOCH)
+    bench.expiry.hear()
+    assert bench.map.lifetime.idle == 600  # A change of that is followed at the next look.
+    assert bench.hear(1, ENDED, 600_000) is Change.TOUCH
+    await bench.at(103)
+    assert (bench.ends(), bench.map.lifetime.idle) == ({"absolute": 1}, 300)

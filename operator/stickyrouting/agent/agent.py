@@ -77,7 +77,8 @@ class Agent:
         )
         self._clients = ClientTls(Places(directories.tls, Path(proxy.certificate)), self._master, metrics)
         self._gauges = Gauges(self._hub, self._master, metrics)
-        self._feeds = Feeds(directories, self._desired, self._keys, self._present, metrics, self._wake)
+        self._expiry = Expiry(self._hub, metrics, self._lifetime)
+        self._feeds = Feeds(directories, self._desired, self._keys, self._present, metrics, self._heard)
         executor = Executor(self._master, proxy, metrics)
         self._places = proxy.places
         self._placing = Placing(self._known(), executor, Doorkeeper(), metrics, self._wake)
@@ -118,7 +119,7 @@ class Agent:
                 group.create_task(self._placing.run(self._places))
                 group.create_task(keep_linked(self._hub, ports, lambda: self._loop.force.workers > 0))
                 group.create_task(follow_old_workers(self._hub, lambda: max(0, self._loop.force.workers - 1)))
-                group.create_task(Expiry(self._hub, self._metrics, self._lifetime).run())
+                group.create_task(self._expiry.run())
                 group.create_task(self._gauges.run())
                 group.create_task(self._ends.run())
                 group.create_task(self._join())
@@ -210,6 +211,10 @@ class Agent:
 
     def _asked_tls(self) -> Tls | None:
         return self._desired.current.tls if self._desired.current else None
+
+    def _heard(self) -> None:
+        self._expiry.hear()
+        self._wake()
 
     def _wake(self) -> None:
         self._loop.wake()

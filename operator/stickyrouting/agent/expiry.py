@@ -7,7 +7,7 @@ predecessor that knew the old time. It purges such entries when it would have, b
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stickyrouting.affinity.lifetime import Lifetime
 from stickyrouting.agent.hub import Hub
@@ -37,6 +37,10 @@ class Expiry:
             await self.step()
             await asyncio.sleep(LOOK_SECONDS)
 
+    def hear(self) -> None:
+        """Judge ages by the times of the spec from now on: HAProxy tells ends without their reason, and at once."""
+        self.hub.map.lifetime = replace(self.lifetime(), idle=self.hub.map.lifetime.idle)
+
     async def step(self) -> None:
         """Look once: the times of the spec first, then what has expired by them."""
         await self._follow(self.lifetime())
@@ -50,7 +54,8 @@ class Expiry:
     async def _follow(self, lifetime: Lifetime) -> None:
         held = self.hub.map
         before, held.lifetime = held.lifetime.idle, lifetime
-        if lifetime.idle != before:
+        # An agent that knows nothing yet hears of its times, not of a change.
+        if lifetime.idle != before and held.counts.entries:
             for shortened in held.adapt(self.hub.now):
                 self.hub.lingering = shortened
                 await asyncio.sleep(0)
