@@ -9,9 +9,7 @@ from stickyrouting.affinity.entry import ENDED, Entry
 from stickyrouting.agent.doubts import Seen
 from stickyrouting.agent.hub import PORTION
 from stickyrouting.haproxy.peers import Entry as TableEntry
-from stickyrouting.haproxy.peers import (
-    ResyncRequested,
-)
+from stickyrouting.haproxy.peers import ResyncRequested, Table, Updated
 from stickyrouting.mesh.messages import Digest
 from stickyrouting.metrics.agent import ENDS
 from unit.hub_bench import ANN, BOB, LEARNT, NEWBORN, Bench, foreign, settle, update
@@ -81,6 +79,27 @@ async def test_an_end_that_crosses_an_unacknowledged_push_holds_and_is_told_once
     link.say(update(ANN, 9), update(ANN, ENDED))
     await settle()
     assert (bench.map.entry(ANN.encode(), bench.now) or foreign("", 0)).value == ENDED
+
+
+async def test_an_end_told_in_its_own_table_holds_also_where_haproxy_heard_the_opposite_since(
+    bench: Bench,
+) -> None:
+    link = await bench.learnt(update(ANN, 7))
+    over = Updated(Table("over", 33, 60_000), 1, ANN, 1, None)
+    # Our own word of ANN took the place of the end before HAProxy had told it.
+    link.say(update(ANN, 7), over, update(ANN, 7), over)
+    await settle()
+    assert link.pushed == [TableEntry(ANN, ENDED, 1_800_000)]
+    assert [entry.value for entry in bench.others.heard] == [ENDED]
+    assert bench.registry.get_sample_value(ENDS, {"reason": "application"}) == 1
+    assert bench.hub.map.counts.sessions == 0
+
+
+async def test_an_end_in_its_own_table_is_learnt_after_a_lesson_that_had_it_otherwise(bench: Bench) -> None:
+    over = Updated(Table("over", 33, 60_000), 1, ANN, 1, None)
+    link = await bench.learnt(update(ANN, 7), over)
+    assert bench.hub.map.counts.sessions == 0
+    assert link.pushed == [TableEntry(ANN, ENDED, 1_800_000)]
 
 
 async def test_an_end_by_haproxy_is_the_applications_and_counts_once(bench: Bench) -> None:

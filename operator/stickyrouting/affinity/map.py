@@ -77,7 +77,7 @@ class AffinityMap:
         if value_of(old) == ENDED or self._refutes(old, value, trust):
             return self._prolong(key, old, expiry, tick)._replace(push=True)
         # An end beats all, also what HAProxy has yet to hear and will put in its place.
-        return self._change(key, old, value, expiry, tick)._replace(push=trust is Trust.TOUCH)
+        return self._change(key, old, value, expiry, tick)._replace(push=trust in (Trust.TOUCH, Trust.LEARN))
 
     def merge(self, entry: Entry, now: float) -> Outcome:
         """Take an entry as another agent tells it."""

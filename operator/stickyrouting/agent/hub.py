@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from stickyrouting.affinity.entry import Entry, target_of
+from stickyrouting.affinity.entry import ENDED, Entry, target_of
 from stickyrouting.affinity.map import AffinityMap
 from stickyrouting.affinity.outcome import Cause, Change, Ended, Outcome, Trust
 from stickyrouting.agent.doubts import Doubts, Seen
@@ -25,7 +25,7 @@ from stickyrouting.haproxy.peers import Entry as TableEntry
 from stickyrouting.mesh.messages import Digest
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.render.haproxy_names import SESSIONS
+from stickyrouting.render.haproxy_names import OVER, SESSIONS
 
 log = logging.getLogger(__name__)
 
@@ -268,11 +268,10 @@ class Hub:
 
     def _note(self, event: Updated) -> None:
         """Take HAProxy's word for what it is worth: nothing that it may not have heard of yet is its own doing."""
-        if event.table.name != SESSIONS:
+        if event.table.name not in (SESSIONS, OVER):
             return
         key = event.key.encode()
-        expire = event.table.expire_ms if event.expire_ms is None else event.expire_ms
-        outcome = self.map.report((key, self._meant(key, event.value), expire), self._trust(key), self.now())
+        outcome = self.map.report(*self._word(key, event), self.now())
         self._count(outcome.change)
         if self.learnt and outcome.change not in (Change.TOUCH, Change.NOTHING):
             self.metrics.count(names.CHANGES, change=outcome.change.value)
@@ -283,11 +282,18 @@ class Hub:
         if outcome.push:
             self._told.set()
 
+    def _word(self, key: bytes, event: Updated) -> tuple[tuple[bytes, int, int], Trust]:
+        """Return what HAProxy says of a session, and what it is worth; an end may be news to its own table."""
+        if event.table.name == OVER:
+            idle = int(self.map.lifetime.idle * 1000)
+            return (key, ENDED, idle), Trust.TOUCH if self.learnt else Trust.LEARN
+        expire = event.table.expire_ms if event.expire_ms is None else event.expire_ms
+        return (key, self._meant(key, event.value), expire), self._trust(key)
+
     def _meant(self, key: bytes, value: int) -> int:
         """Return what HAProxy's word stands for: of a birth on another proxy, its client's return.
 
-        HAProxy tells by itself only of what a request touched; the mark was put back by our own word of the birth,
-        which crossed the return.
+        It tells only of what a request touched: our own word of the birth crossed it, and put back the mark.
         """
         if self._doubts.asking or not self.learnt or not self.map.is_foreign_birth(key, value):
             return value

@@ -10,6 +10,8 @@ from stickyrouting.render.haproxy_tls import render_tls_defaults
 from stickyrouting.render.maps import MapName
 
 LIVE_SESSIONS = 200_000
+OVER_SECONDS = 60
+"""An end is told at once, and again to an agent that was restarted or linked anew meanwhile."""
 MIN_HARD_STOP_SECONDS = 24 * 3600 + 30 * 60
 """Workers that a reload left behind keep their WebSockets at least this long."""
 HARD_STOP_SPARE_SECONDS = 60
@@ -54,6 +56,7 @@ peers $peers
 # gpt0, not "stick on": a server's name in the entry could not be changed at runtime and would beat its id.
 backend $sessions
   stick-table type string len $length size $size expire ${idle}s store gpt0 peers $peers
+$over\
 # The agent's own words: out of every client's reach, of this worker only. Told to stop, it forgets them as it does the
 # sessions, and writes no more.
 backend $control
@@ -64,6 +67,12 @@ backend $live
 backend $ids
   stick-table type integer size 20k store server_id
 $tallies
+""")
+
+_OVER = Template("""\
+# Ends are told here as well, where nobody else's word of the session can cross them.
+backend $over
+  stick-table type string len $length size 20k expire ${expire}s store gpt0 peers $peers
 """)
 
 _PLACES = Template("""\
@@ -129,8 +138,21 @@ def render_tables(desired: Desired, settings: ProxySettings) -> str:
         length=names.SESSION_ID_LENGTH,
         size=settings.table_size,
         live_size=LIVE_SESSIONS,
+        over=_render_over(desired),
         tallies=render_tallies(),
         idle=desired.idle_seconds,
+    )
+
+
+def _render_over(desired: Desired) -> str:
+    if desired.state_header is None:
+        return ""
+    return _OVER.substitute(
+        over=names.OVER,
+        length=names.SESSION_ID_LENGTH,
+        # No longer than the mark of the end itself stands: told later, it would be taken for another one.
+        expire=min(OVER_SECONDS, desired.idle_seconds),
+        peers=names.PEERS,
     )
 
 

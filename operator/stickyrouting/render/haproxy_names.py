@@ -2,6 +2,10 @@
 
 SESSIONS = "sess"
 """Stick table: session id → server id (gpt0), or one of the marks below; replicated to the agent."""
+OVER = "over"
+"""Stick table: ids of sessions that the application has just ended, told to the agent, who writes nothing into it: its
+own word of a session may cross the end and take its place in the other table before HAProxy has told of it.
+"""
 CONTROL = "ctl"
 """Stick table of the agent's own words; local to each worker, so that a new worker is not ready by inheritance."""
 LIVE = "live"

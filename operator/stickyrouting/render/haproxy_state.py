@@ -75,6 +75,8 @@ _END = Template("""\
   # not been given to anybody.
   http-response track-sc0 var(txn.sid) table $sessions if over !{ var(txn.new) -m bool }
   http-response sc-set-gpt0(0) int($ended) if over !{ var(txn.new) -m bool }
+  http-response track-sc2 var(txn.sid) table $over if over !{ var(txn.new) -m bool }
+  http-response sc-set-gpt0(2) int(1) if over !{ var(txn.new) -m bool }
 $tls\
   http-response add-header Set-Cookie "$removal" if over
   http-response set-header Cache-Control no-store if over
@@ -135,6 +137,7 @@ def render_end(desired: Desired) -> str:
         return ""
     return _END.substitute(
         sessions=names.SESSIONS,
+        over=names.OVER,
         ended=names.ENDED,
         tls=render_response_tls(desired),
         removal=removal_cookie(desired),
