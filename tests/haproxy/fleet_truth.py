@@ -160,10 +160,19 @@ class Truth:
     def _note_pod(self, session: Session, pod: int, via: int) -> None:
         if not session.pod:
             return
+        if self._is_unheard(session, pod, via):
+            # The way back is the same move, told late.
+            session.moves.pop()
+            return
         session.moves.append((session.pod, pod))
         if not self.may_leave(session.pod):
             how = f"by {via}, {self.clock() - session.bound_at:.3f} s after it was bound through {session.bound_via}"
             self._blame(session, f"moved from {session.pod} to {pod} {how}")
+
+    def _is_unheard(self, session: Session, pod: int, via: int) -> bool:
+        """Whether another proxy than that of the last move, which may not have heard of it yet, served from before."""
+        young = self.clock() - session.bound_at < YOUNG and via != session.bound_via
+        return young and session.moves[-1:] == [(pod, session.pod)] and self.may_leave(pod)
 
     def _blame(self, session: Session, what: str) -> None:
         self.violations.append(Violation(self.clock(), session.number, what))

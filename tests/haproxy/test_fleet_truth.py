@@ -63,6 +63,25 @@ def test_a_pod_that_is_gone_may_be_left() -> None:
     assert (session.moves, blamed(truth)) == ([(1, 2), (2, 3)], ["moved from 2 to 3 by 0"])
 
 
+@pytest.mark.parametrize(
+    ("via", "after", "what"),
+    [(1, 0.01, []), (0, 0.01, ["moved from 2 to 1 by 0"]), (1, 0.2, ["moved from 2 to 1 by 1"])],
+)
+def test_only_another_proxy_that_may_not_have_heard_yet_may_answer_from_where_a_session_was(
+    via: int, after: float, what: list[str]
+) -> None:
+    clock = Clock()
+    truth, session = born(clock)
+    truth.may_leave = lambda id_: id_ == 1
+    truth.judge(session, Answer(200, 2, 1, ""), 0)
+    clock.now += after
+    truth.judge(session, Answer(200, 1, 2, ""), via)
+    assert blamed(truth) == what
+    if not what:
+        truth.judge(session, Answer(200, 2, 2, ""), 0)
+        assert (session.moves, blamed(truth)) == ([(1, 2)], [])
+
+
 def test_only_a_young_binding_may_use_its_hint() -> None:
     clock = Clock()
     truth, session = born(clock)
