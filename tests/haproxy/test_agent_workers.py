@@ -76,6 +76,11 @@ async def test_a_session_born_on_an_old_worker_survives_it(
     await newborn.get()
     assert (newborn.moves, newborn.failures) == ([], [])
 
+    async def is_counted() -> bool:
+        return (await pod.metrics()).get('sticky_agent_session_changes_total{change="return"}') == 1
+
+    await until(is_counted, "its return is counted")
+
 
 async def test_a_session_lives_as_long_as_its_websocket_is_open(
     pod: Pod, shop: Shop, http: aiohttp.ClientSession
@@ -91,6 +96,8 @@ async def test_a_session_lives_as_long_as_its_websocket_is_open(
         await asyncio.sleep(6)
         await socket.send_str("x")
         assert await socket.receive_str() == f"{client.pod}:x"
+        (count,) = (await pod.report()).map.counts
+        assert (count.id, count.sessions, count.connections) == (int(client.pod), 1, 1)
     client.break_hint()
     for _ in range(3):
         await client.get()

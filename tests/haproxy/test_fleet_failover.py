@@ -41,6 +41,12 @@ async def assert_left_once(fleet: Fleet, load: Load, there: list[Session]) -> No
     await assert_at_rest(fleet)
 
 
+async def changes(fleet: Fleet, kind: str) -> float:
+    """Return how many changes of this kind all agents have counted."""
+    series = f'sticky_agent_session_changes_total{{change="{kind}"}}'
+    return sum([(await proxy.metrics()).get(series, 0.0) for proxy in fleet.serving])
+
+
 async def test_a_removed_pod_is_left_once(fleet: Fleet, load: Load) -> None:
     sessions = await load.make_sessions(SESSIONS)
     there = [session for session in sessions if session.pod == 1]
@@ -50,6 +56,9 @@ async def test_a_removed_pod_is_left_once(fleet: Fleet, load: Load) -> None:
         await fleet.remove(1)
         await asyncio.sleep(1)
     await assert_left_once(fleet, load, there)
+    assert await changes(fleet, "birth") == SESSIONS
+    # Two proxies that did the same before they heard of each other count one each.
+    assert len(there) <= await changes(fleet, "move") <= 2 * len(there)
 
 
 async def test_a_flapping_pod_is_left_once_and_not_gone_back_to(fleet: Fleet, load: Load) -> None:

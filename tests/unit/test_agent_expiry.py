@@ -70,6 +70,20 @@ async def test_a_session_that_nobody_used_is_counted_as_idle_and_a_robot_is_not(
     assert (bench.ends(), bench.map.counts.entries) == ({"idle": 1}, 0)
 
 
+async def test_a_birth_whose_client_does_not_come_back_is_gone_after_a_minute_and_weighs_nothing_before() -> (
+    None
+):
+    bench = Bench()
+    bench.hear(1, 1, 600_000)
+    bench.hear(2, 1 | NEWBORN, 600_000)
+    counts = bench.map.counts
+    assert (counts.servers[1].sessions, counts.servers[1].provisional) == (1, 1)
+    await bench.at(59)
+    assert (counts.sessions, counts.provisional) == (1, 1)
+    await bench.at(62)
+    assert (counts.sessions, counts.provisional) == (1, 0)
+
+
 @pytest.mark.parametrize("haproxy_first", [True, False])
 async def test_a_session_over_its_age_is_counted_once_whoever_sees_it_first(haproxy_first: bool) -> None:
     bench = Bench(absolute=100)
