@@ -1,9 +1,11 @@
 """The agent's metrics tell what became of lost sessions and void cookies, each once, whichever worker saw it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from haproxy.agent_pod import Pod, until
@@ -71,6 +73,32 @@ async def test_each_failover_and_each_void_cookie_is_counted_once(
             f'{INVALID}{{reason="unknown_key"}}': 1,
         },
     )
+
+
+async def kept(pod: Pod) -> float:
+    """Return how many requests of sessions reached their pod, by the sum of the chart's README."""
+    async with aiohttp.request("GET", f"http://127.0.0.1:{pod.ports[1]}/metrics") as answer:
+        asked = re.search(r'haproxy_backend_http_requests_total{proxy="app"} (\d+)', await answer.text())
+    assert asked is not None
+    counted = await pod.metrics()
+    births = counted.get('sticky_agent_session_changes_total{change="birth"}', 0.0)
+    others = sum(value for name, value in counted.items() if name.startswith((FAILED_OVER, REJECTED)))
+    return int(asked[1]) - births - others
+
+
+async def test_requests_that_reached_their_pod_are_what_is_left_of_all_requests(
+    pod: Pod, pods: TroubledPods, client: Client
+) -> None:
+    sessions = [await client.born() for _ in range(9)]
+    first = await kept(pod)
+    for cookie, where in sessions * 2:
+        assert (await client.get(cookie)).pod == where
+    assert await kept(pod) == first + 18
+    pods.stop(2)
+    moved = [(await client.get(cookie)).pod != 2 for cookie, where in sessions if where == 2]
+    assert moved
+    await tells(pod, {f'{FAILED_OVER}{{cause="unreachable"}}': len(moved)})
+    assert await kept(pod) == first + 18
 
 
 async def test_what_an_old_worker_counts_after_a_reload_is_added_to_what_its_successor_counts(

@@ -19,8 +19,8 @@ BIRTHS = 60
 async def test_no_pod_gets_more_sessions_than_it_may_through_whichever_proxies_they_come(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    limit = {"placement": Placement(max_per_pod=MOST), "timeouts": Timeouts(queue=500)}
-    async with make_fleet(tmp_path, PROXIES, (1, 2), **limit) as fleet:
+    limit, quick = Placement(max_per_pod=MOST), Timeouts(queue=500)
+    async with make_fleet(tmp_path, PROXIES, (1, 2), placement=limit, timeouts=quick) as fleet:
         clients = [Client(http, fleet.serving[number % PROXIES].url) for number in range(BIRTHS)]
 
         async def begin(client: Client) -> None:
