@@ -75,30 +75,50 @@ async def test_each_failover_and_each_void_cookie_is_counted_once(
     )
 
 
+BIRTHS = 'sticky_agent_session_changes_total{change="birth"}'
+
+
 async def kept(pod: Pod) -> float:
     """Return how many requests of sessions reached their pod, by the sum of the chart's README."""
     async with aiohttp.request("GET", f"http://127.0.0.1:{pod.ports[1]}/metrics") as answer:
         asked = re.search(r'haproxy_backend_http_requests_total{proxy="app"} (\d+)', await answer.text())
     assert asked is not None
     counted = await pod.metrics()
-    births = counted.get('sticky_agent_session_changes_total{change="birth"}', 0.0)
     others = sum(value for name, value in counted.items() if name.startswith((FAILED_OVER, REJECTED)))
-    return int(asked[1]) - births - others
+    return int(asked[1]) - counted.get(BIRTHS, 0.0) - others
 
 
 async def test_requests_that_reached_their_pod_are_what_is_left_of_all_requests(
     pod: Pod, pods: TroubledPods, client: Client
 ) -> None:
     sessions = [await client.born() for _ in range(9)]
+
+    async def all_counted() -> bool:
+        return (await pod.metrics()).get(BIRTHS) == 9
+
+    await until(all_counted, "the agent has heard of all births")
     first = await kept(pod)
     for cookie, where in sessions * 2:
         assert (await client.get(cookie)).pod == where
     assert await kept(pod) == first + 18
     pods.stop(2)
-    moved = [(await client.get(cookie)).pod != 2 for cookie, where in sessions if where == 2]
+    moved = [(await client.get(cookie)).pod for cookie, where in sessions if where == 2]
     assert moved
+    assert 2 not in moved
     await tells(pod, {f'{FAILED_OVER}{{cause="unreachable"}}': len(moved)})
     assert await kept(pod) == first + 18
+    # A reload begins HAProxy's own count anew.
+    listed = [pods.endpoint(id_) for id_ in (1, 3)]
+    await pod.reached(pod.write_desired(listed, lost=REJECT, timeouts=TIMEOUTS))
+    first = await kept(pod)
+    pods.stop(3)
+    cookie = next(cookie for cookie, where in sessions if where == 3)
+    assert (await client.get(cookie)).status == 503
+    await tells(
+        pod,
+        {f'{FAILED_OVER}{{cause="unreachable"}}': len(moved), f'{REJECTED}{{cause="unreachable"}}': 1},
+    )
+    assert await kept(pod) == first
 
 
 async def test_what_an_old_worker_counts_after_a_reload_is_added_to_what_its_successor_counts(

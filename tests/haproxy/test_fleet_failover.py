@@ -56,9 +56,11 @@ async def test_a_removed_pod_is_left_once(fleet: Fleet, load: Load) -> None:
         await fleet.remove(1)
         await asyncio.sleep(1)
     await assert_left_once(fleet, load, there)
-    assert await changes(fleet, "birth") == SESSIONS
-    # Two proxies that did the same before they heard of each other count one each.
-    assert len(there) <= await changes(fleet, "move") <= 2 * len(there)
+    # A client may be back at another proxy before that hears of its birth, and counts there as returned.
+    births, returns = await changes(fleet, "birth"), await changes(fleet, "return")
+    assert (births + returns, births > returns) == (SESSIONS, True)
+    # Proxies that did the same before they heard of each other count one each.
+    assert len(there) <= await changes(fleet, "move") <= 3 * len(there)
 
 
 async def test_a_flapping_pod_is_left_once_and_not_gone_back_to(fleet: Fleet, load: Load) -> None:
