@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from haproxy.agent_pod import until
 from haproxy.fleet import Fleet, ProxyPod, make_fleet
 from haproxy.fleet_links import Cut
 from haproxy.fleet_load import Load
@@ -41,8 +42,12 @@ async def join_late(fleet: Fleet, count: int) -> list[ProxyPod]:
     first = len(fleet.proxies)
     fleet.network.cut_off(first)
     joining = asyncio.create_task(fleet.join(count))
-    await asyncio.sleep(2.5)
-    assert await fleet.proxies[first].configured()
+
+    async def configured() -> bool:
+        return first in fleet.proxies and await fleet.proxies[first].configured()
+
+    await until(configured, "a proxy that is cut off to be configured")
+    await asyncio.sleep(1.0)
     assert not await fleet.proxies[first].ready()
     fleet.network.heal(first)
     return await joining
