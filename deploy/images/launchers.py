@@ -20,7 +20,7 @@ import sys
 for number in (signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, lambda *_: os._exit(0))
 
-from {module} import {function}  # noqa: E402
+from {module} import {function}
 
 sys.exit({function}())
 """
