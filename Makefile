@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 UV ?= $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 PY := .venv/bin/python
+# Two tests at a time: most wait. Those of the one cluster follow the others, one after another.
+AT_ONCE := -n 2
 export PYTHONPATH := operator:tests
 export UV_LINK_MODE := copy
 
@@ -31,13 +33,13 @@ demo-down: setup ## remove what the demo left: the cluster with everything in it
 	$(PY) -m demo down
 
 .PHONY: test
-test: setup ## all tests, from nothing
+test: setup ## all tests but the long ones, from nothing
 	$(PY) -m lab up
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest $(AT_ONCE) -m "not long" $(PYTEST_ARGS)
 
 .PHONY: check
 check: setup lint types imports ## lint, types, import contracts, unit, golden and contract tests
-	$(PY) -m pytest -q tests/unit tests/golden tests/contract
+	$(PY) -m pytest -q $(AT_ONCE) tests/unit tests/golden tests/contract
 
 .PHONY: lint
 lint: setup ## ruff
@@ -74,5 +76,8 @@ bench: setup ## speed beside other proxies, and what the session map carries: bu
 	$(PY) -m bench
 
 .PHONY: soak
-soak: setup ## an hour of kills, reloads and cuts under load (SOAK_SECONDS, SOAK_SESSIONS)
+soak: setup ## an hour of kills, reloads and cuts under load, the long tests, an hour of pods that leave (SOAK_SECONDS, SOAK_SESSIONS, CHAOS_SECONDS)
 	$(PY) -m soak
+	$(PY) -m lab up
+	$(PY) -m pytest -m long
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-3600} $(PY) -m pytest tests/cluster/test_drain_chaos.py

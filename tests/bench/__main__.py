@@ -47,10 +47,18 @@ def measure_map(progress: Progress) -> dict[str, Any]:
     return measure_map(progress)
 
 
+def measure_loop(progress: Progress) -> dict[str, Any]:
+    """The operator's loop over many pods."""
+    from bench.loop import measure_loop
+
+    return measure_loop(progress)
+
+
 PARTS: Mapping[str, Callable[[Progress], dict[str, Any]]] = {
     "instructions": measure_instructions,
     "proxies": measure_proxies,
     "map": measure_map,
+    "loop": measure_loop,
 }
 
 

@@ -82,6 +82,10 @@ def _bounded(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "instructions per request, relative to HAProxy's own cookie", "≤ 1.35", ratio
     if found := report.get("map"):
         yield from _map_rows(found)
+    if loop := report.get("loop"):
+        seen = f"{loop['idle_ms']:.0f} ms (worst of all {loop['idle_worst_ms']:.0f} ms)"
+        yield f"the operator's loop over {loop['pods']:,} held pods, while nothing changes", "< 100 ms", seen
+        yield "the same when one pod has gone, with its writes", "–", f"{loop['change_ms']:.0f} ms"
 
 
 def _map_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

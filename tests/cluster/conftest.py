@@ -13,7 +13,8 @@ from lab.choose import choose
 from lab.progress import Progress
 
 # The cluster tool's own tests take the cluster down; some share two shops that would be in the others' way;
-# controllers need a minute after an outage of the API server; the look back at all calls comes at the end.
+# controllers need a minute after an outage of the API server; the look back at all calls comes at the end,
+# and then the end of the installation.
 PLACES = {
     "test_lab": 0,
     "test_ends": 2,
@@ -21,6 +22,7 @@ PLACES = {
     "test_rotation": 2,
     "test_outage": 3,
     "test_rights": 4,
+    "test_uninstall": 5,
 }
 
 

@@ -7,13 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 
-def kill_in_pods(command: str, uids: Collection[str]) -> int:
-    """Kill (SIGKILL) every process whose program is ``command`` in the pods ``uids``; return how many there were."""
+def kill_in_pods(command: str, uids: Collection[str], by: signal.Signals = signal.SIGKILL) -> int:
+    """Send a signal to every process whose program is ``command`` in the pods ``uids``; return how many there were."""
     found = [pid for pid in _processes_of(uids) if command in _program(pid)]
     for pid in found:
         # A worker of HAProxy ends by itself once its master is gone.
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, by)
     return len(found)
 
 

@@ -56,6 +56,15 @@ def test_the_smallest_spec_is_stored_with_constants_only(objects: client.CustomO
             "retry": "Safe",
         },
         "placement": {"algorithm": "LeastSessions", "slowStart": "0s"},
+        "drain": {
+            "timeout": "1h",
+            "onTimeout": "Rebind",
+            "closeConnectionsPerSecond": 10,
+            "hold": "Enabled",
+            "maxDraining": "100%",
+            "onLimit": "Wait",
+            "recreate": "Wait",
+        },
         "proxy": {
             "terminationGracePeriod": "1h",
             "service": {"type": "ClusterIP"},

@@ -46,9 +46,12 @@ def lab(*argv: str, checkout: Path = CHECKOUT) -> subprocess.CompletedProcess[st
 
 
 def start_lab(*argv: str) -> subprocess.Popen[str]:
-    """Start ``python -m lab`` and return at once."""
+    """Start ``python -m lab`` and return at once; it can be interrupted, also where the tests run in the background."""
     return subprocess.Popen(
-        [sys.executable, "-m", "lab", *argv], env=environment(CHECKOUT), stderr=subprocess.PIPE, text=True
+        ["env", "--default-signal=INT", sys.executable, "-m", "lab", *argv],
+        env=environment(CHECKOUT),
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

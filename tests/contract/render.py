@@ -23,6 +23,7 @@ NAMESPACE = "sticky-routing"
 HEADER = (
     "# Sticky Routing for kubectl apply -f, rendered from deploy/helm: edit the chart, then make manifests.\n"
 )
+HOOK = "helm.sh/hook"
 HELM_MARKS = ("helm.sh/chart", "helm.sh/resource-policy", "app.kubernetes.io/managed-by")
 ORDER = (
     "Namespace",
@@ -57,8 +58,14 @@ def render_notes(values: Mapping[str, Any] | None = None) -> str:
 
 def render_install() -> str:
     """Return the text of install.yaml: the chart's defaults in a namespace of their own, without Helm's marks."""
-    manifests = sorted([make_namespace(), *map(without_helm, render_chart())], key=_order)
+    own = [manifest for manifest in render_chart() if not is_hook(manifest)]
+    manifests = sorted([make_namespace(), *map(without_helm, own)], key=_order)
     return HEADER + yaml.safe_dump_all(manifests, sort_keys=False, width=120, explicit_start=True)
+
+
+def is_hook(manifest: Manifest) -> bool:
+    """True for what Helm makes at a certain time only."""
+    return HOOK in manifest["metadata"].get("annotations", {})
 
 
 def make_namespace() -> Manifest:

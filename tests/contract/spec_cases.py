@@ -36,6 +36,8 @@ SECRET_NAME = (
     "write the name of a Secret in this namespace: lower case letters, digits, '-' and '.', without namespace"
 )
 SLOW_START = "write a duration from 0s (no slow start) to 1h, such as 30s or 2m"
+DRAIN_TIMEOUT = "write a duration from 0s to 576h, such as 10m, 1h or 12h"
+MAX_DRAINING = "write a number of pods from 1 to 10000, or a share from 1% to 9999% such as 50%"
 MAX_PER_POD = "set 1 or more, or leave the field out for no limit"
 PATH_CHARACTERS = "use characters of a URL path and query only; write others as %XX"
 TOLERATIONS = "spec.proxy.template.spec.tolerations"
@@ -45,7 +47,15 @@ SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAny
 
 __all__ = ["MISTYPED", "REFUSED", "REMOVE", "TAKEN", "Mistyped", "Refused", "sticky_service"]
 
-REMOVE = object()
+
+class Removed:
+    """Stands for a field that is not there."""
+
+    def __repr__(self) -> str:
+        return "removed"
+
+
+REMOVE = Removed()
 MINIMAL: dict[str, Any] = {
     "apiVersion": names.API_VERSION,
     "kind": names.KIND,
@@ -71,6 +81,19 @@ TAKEN: tuple[tuple[str, Any], ...] = (
     ),
     ("spec.placement.slowStart", "0s"),
     ("spec.placement.slowStart", "1h"),
+    ("spec.drain", {}),
+    ("spec.drain.timeout", "0s"),
+    ("spec.drain.timeout", "576h"),
+    ("spec.drain.onTimeout", "Reject"),
+    ("spec.drain.closeConnectionsPerSecond", 0),
+    ("spec.drain.closeConnectionsPerSecond", 1000),
+    ("spec.drain.hold", "Disabled"),
+    ("spec.drain.maxDraining", 1),
+    ("spec.drain.maxDraining", 10000),
+    ("spec.drain.maxDraining", "1%"),
+    ("spec.drain.maxDraining", "9999%"),
+    ("spec.drain.onLimit", "ReleaseOldest"),
+    ("spec.drain.recreate", "Detach"),
     ("spec.proxy", {}),
     ("spec.proxy.replicas", 100),
     ("spec.proxy.image", "localhost:5000/sticky/proxy:1.0@sha256:" + "0" * 64),
@@ -159,6 +182,11 @@ REFUSED: tuple[Refused, ...] = (
     ),
     Refused("spec.placement.slowStart", "1h1ms", SLOW_START),
     Refused("spec.placement.slowStart", "61m", SLOW_START),
+    Refused("spec.drain.timeout", "576h1ms", DRAIN_TIMEOUT),
+    Refused("spec.drain.maxDraining", 0, MAX_DRAINING),
+    Refused("spec.drain.maxDraining", 10001, MAX_DRAINING),
+    Refused("spec.drain.maxDraining", "0%", MAX_DRAINING),
+    Refused("spec.drain.maxDraining", "10", MAX_DRAINING),
     Refused("spec.proxy.replicas", 0, REPLICAS),
     Refused("spec.proxy.replicas", -1, REPLICAS),
     Refused(
@@ -253,6 +281,16 @@ MISTYPED: tuple[Mistyped, ...] = (
     Mistyped(
         "spec.placement.slowStart", "soon", SLOW_START, "'soon' is no duration; write one such as 500ms"
     ),
+    Mistyped(
+        "spec.drain.timeout", "1 hour", DRAIN_TIMEOUT, "'1 hour' is no duration; write one such as 500ms"
+    ),
+    Mistyped("spec.drain.onTimeout", "Wait", 'supported values: "Rebind"', "Invalid enum value 'Wait'"),
+    Mistyped("spec.drain.closeConnectionsPerSecond", 1001, "less than or equal to 1000", "<= 1000"),
+    Mistyped("spec.drain.closeConnectionsPerSecond", -1, "greater than or equal to 0", ">= 0"),
+    Mistyped("spec.drain.hold", "Off", 'supported values: "Enabled"', "Invalid enum value 'Off'"),
+    Mistyped("spec.drain.onLimit", "Drop", 'supported values: "Wait"', "Invalid enum value 'Drop'"),
+    Mistyped("spec.drain.recreate", "Off", 'supported values: "Wait"', "Invalid enum value 'Off'"),
+    Mistyped("spec.drain.maxDraining", "10000%", "Too long", "length <= 5"),
     Mistyped("spec.proxy.replicas", 101, "less than or equal to 100", "<= 100"),
     Mistyped("spec.proxy.replicas", "two", "must be of type integer", "Expected int | null, got str"),
     Mistyped(

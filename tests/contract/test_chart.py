@@ -33,6 +33,9 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"watchNamespaces": ["Shops"]}, "at '/watchNamespaces/0'"),
     ({"watchNamespaces": "shops"}, "at '/watchNamespaces'"),
     ({"logLevel": "info"}, "at '/logLevel'"),
+    ({"hold": {"expiresAfter": "two hours"}}, "at '/hold/expiresAfter'"),
+    ({"evictions": "webhook"}, "at '/evictions'"),
+    ({"uninstall": {"clean": "no"}}, "at '/uninstall/clean'"),
     ({"crds": {"install": "yes"}}, "at '/crds/install'"),
     ({"tolerations": [{"effect": "Never"}]}, "at '/tolerations/0/effect'"),
     ({"podAnnotations": {"a": True}}, "at '/podAnnotations/a'"),
@@ -40,19 +43,35 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
 )
 CREATED = ["get", "list", "watch", "create", "patch"]
 RIGHTS = {
-    "stickyrouting.io/stickyservices": ["list", "watch", "patch"],
+    "stickyrouting.io/stickyservices": ["get", "list", "watch", "patch"],
     "stickyrouting.io/stickyservices/status": ["patch"],
     "discovery.k8s.io/endpointslices": ["list", "watch"],
-    "/pods": ["list", "watch", "patch"],
+    "/pods": ["get", "list", "watch", "patch", "delete"],
     "/configmaps": CREATED,
     "/serviceaccounts": CREATED,
     "/services": CREATED,
     "apps/deployments": CREATED,
-    "policy/poddisruptionbudgets": CREATED,
+    "apps/replicasets": ["get", "list", "watch"],
+    "apps/statefulsets": ["get", "list", "watch"],
+    "policy/poddisruptionbudgets": [*CREATED, "delete"],
+    "/pods/eviction": ["create"],
     "rbac.authorization.k8s.io/rolebindings": CREATED,
     "rbac.authorization.k8s.io/roles": CREATED,
     "/secrets": ["create", "delete"],
     "events.k8s.io/events": ["create"],
+}
+CLUSTER_RIGHTS = {
+    "/nodes": ["list", "watch"],
+    "admissionregistration.k8s.io/validatingwebhookconfigurations": ["get", "patch"],
+}
+
+CLUSTER_WIDE = {
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
 }
 
 Manifest = dict[str, Any]
@@ -65,13 +84,12 @@ def only(manifests: list[Manifest], kind: str, name: str | None = None) -> Manif
 
 
 def rights(role: Manifest) -> dict[str, list[str]]:
-    """Return verbs by group/resource of a role without names of objects."""
-    return {
-        f"{group}/{resource}": rule["verbs"]
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
+    """Return verbs by group/resource of a role, whatever names of objects it gives."""
+    found: dict[str, list[str]] = {}
+    for rule in role["rules"]:
+        for place in (f"{group}/{resource}" for group in rule["apiGroups"] for resource in rule["resources"]):
+            found[place] = [*found.get(place, ()), *rule["verbs"]]
+    return found
 
 
 def test_generated_files_are_up_to_date() -> None:
@@ -99,20 +117,25 @@ def test_wrong_values_are_refused_with_their_place(values: dict[str, Any], compl
         render_chart(values)
 
 
-def test_every_namespaced_object_is_in_the_release_namespace() -> None:
+def test_every_namespaced_object_is_in_the_release_namespace_but_for_one_right() -> None:
     for manifest in render_chart(namespace="elsewhere"):
-        cluster_wide = manifest["kind"] in {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
-        assert manifest["metadata"].get("namespace") == (None if cluster_wide else "elsewhere")
+        place = None if manifest["kind"] in CLUSTER_WIDE else "elsewhere"
+        if manifest["metadata"]["name"] == "elsewhere:sticky-routing:guard" and place:
+            place = "kube-system"
+        assert manifest["metadata"].get("namespace") == place
 
 
 def test_cluster_wide_names_carry_namespace_and_release() -> None:
     manifests = render_chart(release="mine", namespace="elsewhere")
-    assert only(manifests, "ClusterRole")["metadata"]["name"] == "elsewhere:mine"
-    assert only(manifests, "ClusterRoleBinding")["roleRef"]["name"] == "elsewhere:mine"
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        names_ = [m["metadata"]["name"] for m in manifests if m["kind"] == kind]
+        assert all(name.startswith("elsewhere:mine") for name in names_)
+        assert len(set(names_)) == len(names_) == 5
 
 
 def test_the_operator_may_do_what_its_code_does_and_no_more() -> None:
-    assert rights(only(render_chart(), "ClusterRole")) == RIGHTS
+    role = only(render_chart(), "ClusterRole", "sticky-routing:sticky-routing")
+    assert rights(role) == RIGHTS | CLUSTER_RIGHTS
 
 
 def test_the_operator_keeps_its_lease_and_its_authority_by_name() -> None:
@@ -129,10 +152,16 @@ def test_the_operator_keeps_its_lease_and_its_authority_by_name() -> None:
     ]
 
 
-def test_given_namespaces_get_a_role_each_and_the_cluster_none() -> None:
-    manifests = render_chart(NARROW)
-    kinds = {manifest["kind"] for manifest in manifests}
+def test_given_namespaces_get_a_role_each_and_the_cluster_none_but_for_what_holds_pods() -> None:
+    without = {"hold": {"policy": {"install": False}}, "evictions": "Off", "uninstall": {"clean": False}}
+    bare = render_chart({**NARROW, **without})
+    kinds = {manifest["kind"] for manifest in bare}
     assert kinds.isdisjoint({"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"})
+    manifests = render_chart(NARROW)
+    (wide,) = (
+        m for m in manifests if m["metadata"]["name"] == "sticky-routing:sticky-routing" and "rules" in m
+    )
+    assert rights(wide) == CLUSTER_RIGHTS
     for kind in ("Role", "RoleBinding"):
         where = [
             m["metadata"]["namespace"]
@@ -140,7 +169,12 @@ def test_given_namespaces_get_a_role_each_and_the_cluster_none() -> None:
             if m["kind"] == kind and m["metadata"]["name"] == "sticky-routing"
         ]
         assert where == ["shops", "bank"]
-    roles = [m for m in manifests if m["kind"] == "Role" and m["metadata"]["namespace"] == "shops"]
+    roles = [
+        m
+        for m in manifests
+        if (m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"])
+        == ("Role", "shops", "sticky-routing")
+    ]
     assert [rights(role) for role in roles] == [RIGHTS]
 
 
@@ -155,6 +189,8 @@ def test_the_operator_is_told_its_release_its_proxies_image_and_its_namespaces()
         "STICKY_RELEASE": "mine",
         "STICKY_PROXY_IMAGE": "localhost:5000/proxy@sha256:" + "a" * 64,
         "STICKY_NAMESPACES": "shops,bank",
+        "STICKY_EVICTIONS": "Webhook",
+        "STICKY_HOLD_POLICY": "mine-hold-sticky-routing",
         "STICKY_LOG_LEVEL": "DEBUG",
     }
 
@@ -199,8 +235,8 @@ def test_no_label_of_the_chart_is_taken_for_one_of_a_proxy() -> None:
 
 
 def test_the_metrics_service_is_there_on_request_only() -> None:
-    assert [m for m in render_chart() if m["kind"] == "Service"] == []
-    service = only(render_chart(CUSTOM), "Service")
+    assert [m for m in render_chart() if m["metadata"]["name"].endswith("-metrics")] == []
+    service = only(render_chart(CUSTOM), "Service", "sticky-routing-metrics")
     assert service["spec"]["clusterIP"] == "None"
     assert service["metadata"]["annotations"] == {"example.com/scrape": "true"}
 

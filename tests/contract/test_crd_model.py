@@ -112,6 +112,7 @@ def test_lists_say_how_they_are_merged(schema: dict[str, Any]) -> None:
         "spec.proxy.template.spec.topologySpreadConstraints[*].matchLabelKeys": "atomic",
         "status.conditions": "map",
         "status.endpoints": "atomic",
+        "status.endpoints[*].waitingFor": "atomic",
         "status.ends": "atomic",
         "status.keys.former": "atomic",
     }
@@ -121,6 +122,14 @@ def test_only_constants_are_defaulted_and_objects_only_to_reach_them(schema: dic
     defaults = {path: node["default"] for path, node in nodes(schema) if "default" in node}
     assert defaults == {
         "spec.affinity.cookie.path": "/",
+        "spec.drain": {},
+        "spec.drain.timeout": "1h",
+        "spec.drain.onTimeout": "Rebind",
+        "spec.drain.closeConnectionsPerSecond": 10,
+        "spec.drain.hold": "Enabled",
+        "spec.drain.maxDraining": "100%",
+        "spec.drain.onLimit": "Wait",
+        "spec.drain.recreate": "Wait",
         "spec.affinity.cookie.secure": "Auto",
         "spec.affinity.cookie.sameSite": "Lax",
         "spec.affinity.cookie.partitioned": "Disabled",

@@ -9,7 +9,12 @@ from apps.verifier.tally import Figures, Result
 from demo.pods import Health, Pod, count
 from demo.verdict import Check, Held
 
-COLOURS = {Health.READY: "green", Health.UNREADY: "yellow", Health.ENDING: "red"}
+COLOURS = {
+    Health.READY: "green",
+    Health.UNREADY: "yellow",
+    Health.DRAINING: "cyan",
+    Health.ENDING: "red",
+}
 
 
 @dataclass(slots=True)
@@ -30,7 +35,9 @@ class Board:
 def make_line(board: Board) -> str:
     """The board in one line, for logs."""
     figures = board.phase()
-    shops = f"shop {count(board.shops, Health.READY)}/{len(board.shops)}"
+    draining = count(board.shops, Health.DRAINING)
+    shops = f"shop {count(board.shops, Health.READY)}/{len(board.shops) - draining}"
+    shops += f" (+{draining} draining)" if draining else ""
     proxies = f"proxies {count(board.proxies, Health.READY)}/{len(board.proxies)}"
     operators = f"operators {count(board.operators, Health.READY)}/{len(board.operators)}"
     counted = "" if board.counted is None else f", {sum(board.counted.values()):,} sessions counted"

@@ -10,8 +10,10 @@ from typing import Any
 
 from demo.kube import Kubectl
 
+DRAINING = "stickyrouting.io/draining"
 JSONPATH = (
-    '{.metadata.name}|{.metadata.deletionTimestamp}|{.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
+    "{.metadata.name}|{.metadata.deletionTimestamp}|{.metadata.annotations.stickyrouting\\.io/draining}|"
+    '{.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
 )
 
 
@@ -20,6 +22,7 @@ class Health(Enum):
 
     READY = "ready"
     UNREADY = "not ready"
+    DRAINING = "draining"
     ENDING = "ending"
 
 
@@ -41,15 +44,21 @@ def parse_pod(manifest: Mapping[str, Any]) -> Pod:
     return Pod(
         name=metadata["name"],
         node=spec.get("nodeName", ""),
-        health=health_of(metadata.get("deletionTimestamp", ""), conditions.get("Ready", "")),
+        health=health_of(
+            metadata.get("deletionTimestamp", ""),
+            metadata.get("annotations", {}).get(DRAINING, ""),
+            conditions.get("Ready", ""),
+        ),
         containers=tuple(c["name"] for c in [*spec["containers"], *sidecars]),
     )
 
 
-def health_of(deleted: str, ready: str) -> Health:
-    """Health from deletionTimestamp and the Ready condition's status."""
+def health_of(deleted: str, draining: str, ready: str) -> Health:
+    """Health from deletionTimestamp, why the pod drains (empty: it does not) and the Ready condition's status."""
     if deleted:
         return Health.ENDING
+    if draining:
+        return Health.DRAINING
     return Health.READY if ready == "True" else Health.UNREADY
 
 
@@ -66,19 +75,24 @@ def count(pods: list[Pod], health: Health) -> int:
 
 @dataclass(slots=True)
 class PodTimes:
-    """Wall clock (seconds) at which a watch showed each pod ready for the first time, and going."""
+    """Wall clock (seconds) at which a watch showed each pod for the first time: ready; draining or asked to end; asked
+    to end.
+    """
 
     ready: dict[str, float] = field(default_factory=dict)
     going: dict[str, float] = field(default_factory=dict)
+    ending: dict[str, float] = field(default_factory=dict)
 
     def saw(self, line: str, now: float) -> None:
-        """One line of the watch: name|deletionTimestamp|Ready."""
-        name, deleted, ready = line.strip().split("|")
-        health = health_of(deleted, ready)
+        """One line of the watch: name|deletionTimestamp|draining|Ready."""
+        name, deleted, draining, ready = line.strip().split("|")
+        health = health_of(deleted, draining, ready)
         if health is Health.READY:
             self.ready.setdefault(name, now)
-        elif health is Health.ENDING:
+        if health in (Health.DRAINING, Health.ENDING):
             self.going.setdefault(name, now)
+        if health is Health.ENDING:
+            self.ending.setdefault(name, now)
 
 
 @contextlib.asynccontextmanager

@@ -70,8 +70,8 @@ class Demo:
 
     async def _traffic(self, images: Mapping[str, str], measured: Measured) -> Result:
         """All phases under the verifier's traffic, then the figures that need their own."""
-        stage = Stage(self.kubectl, self.settings, self.show.say)
         async with await self._verifier(images) as traffic:
+            stage = Stage(self.kubectl, self.settings, self.show.say, traffic, measured)
             try:
                 async with self.show.watching(lambda: self._look(traffic)):
                     await self._phases(stage, traffic)

@@ -5,7 +5,7 @@ the cluster.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,6 +36,9 @@ class Traffic(Protocol):
 
     async def stop(self) -> Result:
         """End the run."""
+
+    async def leave(self, rate: float, pods: Collection[str] = ()) -> None:
+        """Let ``rate`` sessions per second log out from now on; only those on ``pods`` if any are named."""
 
     async def begin_newcomers(self, rate: float) -> None:
         """Begin to make ``rate`` new sessions per second that never return."""
@@ -93,6 +96,10 @@ class HostTraffic:
         """See ``Traffic``."""
         return await self._verifier.stop()
 
+    async def leave(self, rate: float, pods: Collection[str] = ()) -> None:
+        """See ``Traffic``."""
+        self._verifier.leave(rate, pods)
+
     async def begin_newcomers(self, rate: float) -> None:
         """See ``Traffic``."""
         self._newcomers = Newcomers(self._verifier.settings.targets, rate)
@@ -135,6 +142,11 @@ class PodTraffic:
     async def stop(self) -> Result:
         """See ``Traffic``."""
         return msgspec.convert(await self._ask("POST", "/stop"), Result)
+
+    async def leave(self, rate: float, pods: Collection[str] = ()) -> None:
+        """See ``Traffic``."""
+        named = "".join(f"&pod={pod}" for pod in sorted(pods))
+        await self._ask("POST", f"/leave?rate={rate:g}{named}")
 
     async def begin_newcomers(self, rate: float) -> None:
         """See ``Traffic``."""

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from demo.kube import Kubectl, KubectlError, until
-from demo.pods import Health, Pod, count, list_pods
+from demo.pods import Health, Pod, count, list_pods, watching
 from demo.settings import (
     NAMESPACE,
     OPERATOR_SELECTOR,
@@ -17,8 +18,13 @@ from demo.settings import (
     SYSTEM,
     Settings,
 )
+from demo.traffic import Traffic
+from demo.verdict import Measured
 
 PATIENCE = 120.0
+CARTS_IN_USE = 6.0
+"""Seconds for which draining pods are watched before anybody checks out."""
+LOGOUTS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Stage:
     kubectl: Kubectl
     settings: Settings
     say: Callable[[str], None]
+    traffic: Traffic
+    measured: Measured
 
 
 async def nothing(stage: Stage) -> None:
@@ -156,6 +164,52 @@ async def pods_are(stage: Stage, selector: str, what: str, true: Callable[[list[
     await until(what, now, PATIENCE)
 
 
+async def scale_down(stage: Stage) -> None:
+    """Three shop pods instead of five, while all have carts in use."""
+    stage.say(f"kubectl scale deployment/{SHOP} --replicas=3")
+    begun = time.monotonic()
+    await stage.kubectl.run("scale", f"deployment/{SHOP}", "-n", NAMESPACE, "--replicas=3")
+
+    async def is_content() -> bool:
+        shop = await stage.kubectl.get("deployment", SHOP, "-n", NAMESPACE)
+        return bool(shop["status"]["replicas"] == 3)
+
+    await until("the Deployment to be content", is_content, PATIENCE, pause=0.1)
+    stage.measured.scale_to_content.append(time.monotonic() - begun)
+    await see_off(stage, 2)
+
+
+async def roll_shop(stage: Stage) -> None:
+    """A new revision of the shop, while all pods of the old one have carts in use."""
+    old = len(await list_pods(stage.kubectl, NAMESPACE, SHOP_SELECTOR))
+    stage.say(f"kubectl rollout restart deployment/{SHOP}")
+    await stage.kubectl.run("rollout", "restart", f"deployment/{SHOP}", "-n", NAMESPACE)
+    await stage.kubectl.run("rollout", "status", f"deployment/{SHOP}", "-n", NAMESPACE, "--timeout=120s")
+    stage.say("the rollout has finished; the old pods drain")
+    await see_off(stage, old)
+
+
+async def see_off(stage: Stage, pods: int) -> None:
+    """Wait until so many shop pods drain, let their clients log out, and note how soon each pod goes."""
+    await shop_is(stage, f"{pods} shop pods to drain", lambda seen: count(seen, Health.DRAINING) == pods)
+    shop = await list_pods(stage.kubectl, NAMESPACE, SHOP_SELECTOR)
+    drains = [pod.name for pod in shop if pod.health is Health.DRAINING]
+    living = (await stage.traffic.snapshot()).pods
+    for pod in drains:
+        stage.say(f"{pod} drains: {living.get(pod, 0)} carts in use")
+    await asyncio.sleep(CARTS_IN_USE)
+    stage.say(f"{sum(living.get(pod, 0) for pod in drains)} clients check out, {LOGOUTS:.0f} per second")
+    async with watching(stage.kubectl, NAMESPACE, SHOP_SELECTOR) as times:
+        await stage.traffic.leave(LOGOUTS, drains)
+        await shop_is(stage, "them to go", lambda seen: not {pod.name for pod in seen} & set(drains))
+        await stage.traffic.leave(0.0)
+    ended = (await stage.traffic.snapshot()).ended
+    for pod in drains:
+        delay = times.ending[pod] - ended[pod] if pod in ended and pod in times.ending else None
+        stage.measured.last_to_release.append(delay)
+        stage.say(f"{pod} went " + ("unseen" if delay is None else f"{delay:.1f} s after its last session"))
+
+
 Trouble = Callable[[Stage], Awaitable[None]]
 
 PHASES: tuple[tuple[str, Trouble], ...] = (
@@ -167,4 +221,6 @@ PHASES: tuple[tuple[str, Trouble], ...] = (
     ("operator-killed", kill_operator),
     ("pods-unready", all_unready),
     ("pod-killed", kill_one_pod),
+    ("scaled-down", scale_down),
+    ("rolled-out", roll_shop),
 )

@@ -21,12 +21,16 @@ PHASES = (
     "operator-killed",
     "pods-unready",
     KILLED,
+    "scaled-down",
+    "rolled-out",
 )
 IN_FLIGHT = 32
 """Requests of the verifier that the pod may have had when it was killed: they may fail."""
 MIB_OPERATOR = 150.0
 MIB_AGENT = 55.0
 SECONDS = 1.0
+RELEASE_SECONDS = 2.0
+CONTENT_SECONDS = 3.0
 CPU_PERCENT = 1.0
 
 
@@ -60,6 +64,8 @@ class Measured:
     ready_to_first: list[float | None] = field(default_factory=list)
     gone_to_last: list[float | None] = field(default_factory=list)
     newcomers_failed: int = 0
+    last_to_release: list[float | None] = field(default_factory=list)
+    scale_to_content: list[float | None] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     counted_after: float = 0.0
     miscounted: list[str] | None = None
@@ -134,6 +140,10 @@ def judge_figures(measured: Measured) -> list[Check]:
     return [
         check_delays("pod ready → first new session, p95", measured.ready_to_first),
         check_delays("pod going → last new session, p95", measured.gone_to_last),
+        check_delays("last session's end → pod goes, p95", measured.last_to_release, RELEASE_SECONDS),
+        check_delays(
+            "scale command → Deployment satisfied", measured.scale_to_content, CONTENT_SECONDS, "scale-down"
+        ),
         check_none("new sessions refused while pods came and went", measured.newcomers_failed),
         *(check_most(f"{who} memory", [m.now for m in memory[who]], bounds[who], "MiB") for who in bounds),
         *(check_most(f"{who} CPU while idle", list(cpu[who].values()), CPU_PERCENT, "%") for who in bounds),
@@ -162,14 +172,16 @@ def check_none(what: str, seen: int) -> Check:
     return Check(what, "0", f"{seen:,}", Held.NO if seen else Held.YES)
 
 
-def check_delays(what: str, delays: Sequence[float | None]) -> Check:
-    """95 % of the delays below a second; a pod that was never reached, or no pod at all, breaks it."""
+def check_delays(
+    what: str, delays: Sequence[float | None], most: float = SECONDS, things: str = "pods"
+) -> Check:
+    """95 % of the delays below ``most`` seconds; a pod that was never reached, or no pod at all, breaks it."""
     known = [delay for delay in delays if delay is not None]
     if not known or len(known) < len(delays):
-        return Check(what, f"< {SECONDS:g} s", f"{len(known)} of {len(delays)} pods reached", Held.NO)
+        return Check(what, f"< {most:g} s", f"{len(known)} of {len(delays)} {things} reached", Held.NO)
     seen = percentile(known, 0.95)
-    held = Held.YES if seen < SECONDS else Held.NO
-    return Check(what, f"< {SECONDS:g} s", f"{seen:.2f} s ({len(known)} pods)", held)
+    held = Held.YES if seen < most else Held.NO
+    return Check(what, f"< {most:g} s", f"{seen:.2f} s ({len(known)} {things})", held)
 
 
 def check_most(what: str, seen: Sequence[float], most: float, unit: str) -> Check:
@@ -187,6 +199,7 @@ def make_report(result: Result, measured: Measured, checks: Sequence[Check]) -> 
         **result.as_json(),
         "pod_ready_to_first_request_p95_seconds": p95(measured.ready_to_first),
         "pod_gone_to_no_request_p95_seconds": p95(measured.gone_to_last),
+        "last_session_to_release_p95_seconds": p95(measured.last_to_release),
         "measured": asdict(measured),
         "checks": [{**asdict(check), "held": check.held is Held.YES} for check in checks],
         "kept": all(check.held is Held.YES for check in checks),

@@ -1,10 +1,11 @@
 """API writes of one account, from the API server's audit log (JSON lines). Parsing is pure."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 VERBS = {"create", "update", "patch", "delete", "deletecollection"}
 
@@ -31,12 +32,17 @@ def parse_write(line: str, user: str) -> Write | None:
         event = json.loads(line)
     except ValueError:
         return None
-    if event["verb"] not in VERBS or not event["user"]["username"].startswith(user):
+    if event["verb"] not in VERBS or not event["user"]["username"].startswith(user) or is_try(event):
         return None
     about = event.get("objectRef", {})
     resource = "/".join(part for part in (about.get("resource", ""), about.get("subresource", "")) if part)
     at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
     return Write(at, event["verb"], resource, about.get("name", ""))
+
+
+def is_try(event: Mapping[str, Any]) -> bool:
+    """True for what was asked as somebody else or as a dry run: it has no effect."""
+    return "impersonatedUser" in event or "dryRun=All" in event.get("requestURI", "")
 
 
 def beside_status(writes: Iterable[Write]) -> list[Write]:

@@ -131,6 +131,7 @@ class Pod:
             highest_id=self.highest,
             # So that a few sessions are on all pods, always; tests/haproxy/test_placement_agent.py tests the others.
             placement=Placement(Algorithm.ROUND_ROBIN),
+            fresh=self.version == 1,
         )
         content = encode_desired(msgspec.structs.replace(desired, **changes))
         self.mount(self.root / "config", {"desired.json": content})

@@ -13,7 +13,9 @@ ID = web.AppKey("id", str)
 
 @dataclass(slots=True)
 class Shop:
-    """Application pods on loopback ports: ``/`` names the pod, ``/slow`` answers when told, ``/ws`` echoes."""
+    """Application pods on loopback ports: ``/`` names the pod, ``/slow`` answers when told, ``/ws`` echoes, ``/told``
+    says what header ``X-State`` told.
+    """
 
     ports: dict[int, int] = field(default_factory=dict)
     slow: asyncio.Event = field(default_factory=asyncio.Event)
@@ -27,6 +29,7 @@ class Shop:
         app.router.add_get("/", _answer)
         app.router.add_get("/slow", self._slow)
         app.router.add_get("/ws", _echo)
+        app.router.add_get("/told", _told)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -52,6 +55,10 @@ class Shop:
 
 async def _answer(request: web.Request) -> web.Response:
     return web.Response(text=request.app[ID])
+
+
+async def _told(request: web.Request) -> web.Response:
+    return web.Response(text=request.headers.get("X-State", ""))
 
 
 async def _echo(request: web.Request) -> web.WebSocketResponse:

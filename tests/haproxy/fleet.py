@@ -20,7 +20,7 @@ from stickyrouting.haproxy.commands import ShowTable, TableEntry
 from stickyrouting.haproxy.runtime import RuntimeClient
 from stickyrouting.model.desired import Endpoint, EndpointState, Timeouts
 from stickyrouting.model.report import Report
-from stickyrouting.render.haproxy_names import SESSIONS
+from stickyrouting.render.haproxy_names import GAP, SESSIONS, WHOLE
 
 COMMAND = haproxy_command()
 PEERS = "peers"
@@ -63,9 +63,10 @@ class ProxyPod(Pod):
         return f"127.0.0.1:{self.ports[6]}"
 
     async def table(self) -> dict[str, TableEntry]:
-        """Return the session table of the newest worker."""
+        """Return the session table of the newest worker, without the keys that are no session's."""
         entries = await RuntimeClient(f"{self.run}/admin.sock").run(ShowTable(SESSIONS))
-        return {entry.key: entry for entry in entries}
+        marks = {WHOLE.decode(), GAP.decode()}
+        return {entry.key: entry for entry in entries if entry.key not in marks}
 
 
 @dataclass(slots=True)

@@ -2,8 +2,6 @@
 
 import asyncio
 import base64
-import itertools
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from kube.addresses import next_address
 from kube.api.server import ApiServer
 from kube.loop_site import Manifest, Site, desired_of, operator, pod, put_shop
 from stickyrouting.agent.keys import Identity
@@ -28,10 +27,6 @@ from stickyrouting.model.report import (
 )
 from stickyrouting.watch.kinds import POD, SECRET
 
-# Every test run has a net of its own: agents have one port, and two runs may share a machine.
-_NET = os.getpid() % 150 + 80
-_addresses = (f"127.{_NET}.{number // 250}.{number % 250 + 1}" for number in itertools.count())
-
 
 @dataclass
 class Agent:
@@ -44,6 +39,7 @@ class Agent:
     pieces: int = 1
     map: MapReport = field(default_factory=MapReport)
     ends: tuple[EndAnswer, ...] = ()
+    drained: tuple[int, ...] = ()
     servers: tuple[ServerReach, ...] | None = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -58,6 +54,7 @@ class Agent:
                 haproxy,
                 map=self.map,
                 ends=self.ends,
+                drained=self.drained,
                 servers=self.servers,
             )
         )
@@ -101,13 +98,8 @@ async def shop_with(api: ApiServer, *names: str) -> AsyncIterator[Site]:
     async with operator(api) as site:
         await site.settle()
         for name in names:
-            api.put(proxy(name, next(_addresses)))
+            api.put(proxy(name, next_address()))
         yield site
-
-
-def next_address() -> str:
-    """Return an address that no agent had."""
-    return next(_addresses)
 
 
 def agent_of(api: ApiServer, name: str) -> Agent:

@@ -28,9 +28,20 @@ from stickyrouting.kube.client import Kube
 from stickyrouting.model.errors import StickyError
 from stickyrouting.model.names import MANAGED_SELECTOR
 from stickyrouting.model.observed import Key
-from stickyrouting.watch.cache import Cache
+from stickyrouting.watch.cache import Cache, Condition
 from stickyrouting.watch.connection import Connection
-from stickyrouting.watch.kinds import CONFIG_MAP, ENDPOINT_SLICE, EVENT, POD, SERVICE, STICKY_SERVICE
+from stickyrouting.watch.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    EVENT,
+    NODE,
+    POD,
+    REPLICA_SET,
+    SERVICE,
+    STATEFUL_SET,
+    STICKY_SERVICE,
+)
 
 Manifest = dict[str, Any]
 _WALL = dt.datetime.now(dt.UTC)
@@ -110,12 +121,17 @@ def entry(live: Manifest, **conditions: bool) -> Manifest:
     }
 
 
+def address_of(number: int) -> str:
+    """Return the address of a pod by its number, from 1 on."""
+    return f"198.18.{81 + number // 250}.{number % 250}"
+
+
 def put_pods(api: ApiServer, *names: str) -> None:
     """Let Service ``shop`` have exactly these pods, all ready; known ones stay as they are."""
     known = {live["metadata"]["name"]: live for live in api.store.select(POD, Selector("demo"))}
     for name in [name for name in known if name.startswith("shop-") and name not in names]:
         api.remove(POD, "demo", name)
-    lives = [known.get(name) or api.put(pod(name, f"198.18.81.{n}")) for n, name in enumerate(names, start=1)]
+    lives = [known.get(name) or api.put(pod(name, address_of(n))) for n, name in enumerate(names, start=1)]
     api.put(slice_of(*(entry(live) for live in lives)))
 
 
@@ -191,6 +207,10 @@ class Site:
 
 def _seen(caches: Caches) -> Iterator[tuple[Any, Cache[Any], str]]:
     yield from ((SERVICE, caches.services, ""), (ENDPOINT_SLICE, caches.slices, ""), (POD, caches.pods, ""))
+    yield from ((REPLICA_SET, caches.replica_sets, ""), (STATEFUL_SET, caches.stateful_sets, ""))
+    yield (DEPLOYMENT, caches.deployments, "")
+    if caches.nodes.condition is not Condition.FORBIDDEN:
+        yield (NODE, caches.nodes, "")
     yield from ((kind, caches.children[kind.kind], MANAGED_SELECTOR) for kind in CHILD_KINDS)
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import datetime as dt
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from kube.addresses import next_address
 from kube.api.server import ApiServer
 from kube.api.store import Place
 from kube.api.waiting import until
@@ -23,7 +23,6 @@ from stickyrouting.model.report import HaproxyReport, HaproxyState, KeyReport, R
 from stickyrouting.watch.kinds import SECRET
 
 DAY_MS = 24 * 3600 * 1000
-_addresses = (f"127.78.{number // 250}.{number % 250 + 1}" for number in itertools.count())
 # The slots' certificates are of the test's own time; who connects judges by the true one.
 WALL = dt.datetime.now(dt.UTC)
 
@@ -46,7 +45,7 @@ class Proxy:
     api: ApiServer
     root: Path
     name: str
-    address: str = field(default_factory=lambda: next(_addresses))
+    address: str = field(default_factory=next_address)
     shown: dt.datetime = WALL
     tells_expiry: bool = True
     tells_keys: bool = True

@@ -40,6 +40,18 @@ async def test_a_right_that_lacks_is_named_with_the_question_to_ask(kubectl: Kub
     )
 
 
+async def test_a_right_on_pods_that_lacks_is_named_as_such_where_it_lacks(
+    kubectl: Kubectl, api: ApiServer
+) -> None:
+    why = 'pods is forbidden: User "ann" cannot list resource "pods" in API group "" at the cluster scope'
+    api.faults.add(Refuse(403, why))
+    done = await kubectl.run("drain", "--node", "worker-1")
+    assert (done.code, done.err) == (
+        4,
+        f"Error: {why}. You need the right to list pods: kubectl auth can-i list pods --all-namespaces\n",
+    )
+
+
 async def test_nobody_and_somebody_else_are_told_apart_from_a_right_that_lacks(
     kubectl: Kubectl, api: ApiServer
 ) -> None:

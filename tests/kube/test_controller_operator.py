@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import kopf
 import pytest
@@ -15,8 +16,10 @@ from kube.api.server import ApiServer
 from kube.api.store import Place
 from kube.api.waiting import until
 from kube.loop_site import conditions_of, listed, put_pods, put_shop, service, sticky
+from kube.loop_site import operator as site_of
 from stickyrouting.controller import main, sweep, watch
 from stickyrouting.controller.settings import Settings
+from stickyrouting.controller.tasks import Tasks
 from stickyrouting.watch.connection import Connection
 from stickyrouting.watch.kinds import (
     CONFIG_MAP,
@@ -34,6 +37,7 @@ SETTINGS = Settings("op-0", "sticky-system", "proxy:1", "sticky", (), 0, "INFO")
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Minutes become a second, so that what they bring comes within the test."""
     monkeypatch.setattr(sweep, "INTERVAL_SECONDS", 0.5)
+    monkeypatch.setattr(sweep, "ABSENT_SECONDS", 0.3)
     monkeypatch.setattr(watch, "KIND_SECONDS", 0.2)
     monkeypatch.setattr(watch, "FIRST_DELAY_SECONDS", 0.2)
 
@@ -144,6 +148,20 @@ async def test_pods_are_freed_by_the_sweep_of_an_operator_that_was_dead_at_the_d
         await until(lambda: held(api) == [])
 
 
+async def test_a_pod_that_drains_goes_with_the_last_stickyservice_that_held_it(api: ApiServer) -> None:
+    put_shop(api)
+    async with operator(api):
+        await until(lambda: made(api) and held(api) == ["shop-a", "shop-b"])
+    live = api.get(POD, "demo", "shop-a")
+    notes = {**live["metadata"]["annotations"], "stickyrouting.io/draining": "ScaledDown"}
+    api.put({**live, "metadata": {**live["metadata"], "annotations": notes}})
+    api.remove(STICKY_SERVICE, "demo", "shop")
+    async with operator(api, replace(SETTINGS, pod_name="op-1")):
+        await until(lambda: held(api) == [])
+    left = [p["metadata"]["name"] for p in api.store.select(POD, Selector("demo"))]
+    assert [name for name in left if name.startswith("shop-")] == ["shop-b"]
+
+
 async def test_a_pod_that_another_stickyservice_still_holds_stays_held(api: ApiServer) -> None:
     put_shop(api)
     async with operator(api):
@@ -184,6 +202,7 @@ async def test_a_deleted_crd_frees_all_pods_and_a_new_one_is_picked_up(api: ApiS
         api.kinds.remove(STICKY_SERVICE)
         api.break_watches()
         await until(lambda: held(api) == [])
+        collect_orphans(api)
         assert not task.done()
         api.kinds.append(STICKY_SERVICE)
         put_shop(api)
@@ -200,6 +219,31 @@ async def test_pods_are_freed_by_an_operator_that_was_dead_when_the_crd_was_dele
     api.kinds.remove(STICKY_SERVICE)
     async with operator(api, replace(SETTINGS, pod_name="op-1")):
         await until(lambda: held(api) == [])
+
+
+async def test_answers_that_the_kind_is_unknown_free_no_pod_while_they_are_new(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_shop(api)
+    async with operator(api):
+        await until(lambda: made(api) and held(api) == ["shop-a", "shop-b"])
+    monkeypatch.setattr(sweep, "ABSENT_SECONDS", 10.0)
+    async with site_of(api) as site:
+        await site.caught_up()
+        api.remove(STICKY_SERVICE, "demo", "shop")
+        api.kinds.remove(STICKY_SERVICE)
+        absent = None
+        for moment in (100.0, 101.0, 109.9):
+            site.monotonic = moment
+            absent = await sweep.sweep(None, site.ports, Tasks(_no_loop), absent)
+            assert held(api) == ["shop-a", "shop-b"]
+        site.monotonic = 110.0
+        assert await sweep.sweep(None, site.ports, Tasks(_no_loop), absent) == 100.0
+        assert held(api) == []
+
+
+async def _no_loop(*_: object) -> Any:
+    raise AssertionError("no loop runs here")
 
 
 async def test_one_answer_that_the_kind_is_unknown_frees_no_pod(api: ApiServer) -> None:
@@ -276,7 +320,9 @@ async def test_namespaces_of_a_list_are_looked_after_and_no_others(api: ApiServe
         await until(lambda: made(api))
         await asyncio.sleep(0.5)
     assert not exists(api, Place(CONFIG_MAP, "other", "shop-sticky"))
-    assert {call.namespace for call in api.journal.calls} == {"demo", "third", "sticky-system"}
+    within = {call.namespace for call in api.journal.calls if call.resource != "nodes"}
+    assert within == {"demo", "third", "sticky-system"}
+    assert sum((call.resource, call.verb) == ("nodes", "watch") for call in api.journal.calls) == 1
 
 
 async def test_operators_share_one_authority_and_its_key_stays_in_their_namespace(api: ApiServer) -> None:

@@ -142,6 +142,7 @@ async def test_a_service_that_never_existed_leaves_nothing_but_a_condition(api: 
         "Ready": ("False", "NotResolved"),
         "Counted": ("False", "NoProxies"),
         "KeysCurrent": ("True", "KeysCurrent"),
+        "Draining": ("False", "NotDraining"),
     }
 
 
@@ -209,16 +210,14 @@ async def test_two_services_may_share_pods_and_each_pod_has_one_id(api: ApiServe
     check_ids(api)
 
 
-async def test_services_on_different_containers_of_a_pod_do_not_take_its_id_from_each_other(
-    api: ApiServer,
-) -> None:
-    put_shop(api, "shop-a")
+def restart(api: ApiServer, app: int, admin: int) -> None:
+    """Have the two containers of the shop's pod run for the so many-th time."""
     live = api.get(POD, "demo", "shop-a")
     containers = [
         {"name": "app", "ports": [{"containerPort": 8080}]},
         {"name": "admin", "ports": [{"containerPort": 9090}]},
     ]
-    restarted = [{"name": "app", "restartCount": 1}, {"name": "admin", "restartCount": 0}]
+    restarted = [{"name": "app", "restartCount": app}, {"name": "admin", "restartCount": admin}]
     api.put(
         {
             **live,
@@ -226,6 +225,10 @@ async def test_services_on_different_containers_of_a_pod_do_not_take_its_id_from
             "status": {**live["status"], "containerStatuses": restarted},
         }
     )
+
+
+def put_admin(api: ApiServer) -> None:
+    """Put a StickyService on the other container of the same pod."""
     other = service(ports=[{"name": "http", "port": 81, "protocol": "TCP", "targetPort": 9090}])
     other["metadata"] = {"namespace": "demo", "name": "admin"}
     api.put(other)
@@ -233,10 +236,34 @@ async def test_services_on_different_containers_of_a_pod_do_not_take_its_id_from
     meta = {"namespace": "demo", "name": "admin-x", "labels": {"kubernetes.io/service-name": "admin"}}
     api.put({**piece, "metadata": meta, "ports": [{"name": "http", "port": 9090, "protocol": "TCP"}]})
     api.put(sticky("admin", service={"name": "admin"}))
+
+
+async def test_services_on_different_containers_of_a_pod_do_not_take_its_id_from_each_other(
+    api: ApiServer,
+) -> None:
+    put_shop(api, "shop-a")
+    restart(api, app=1, admin=0)
+    put_admin(api)
     async with operator(api) as site:
         await site.settle(Key("demo", "shop"), Key("demo", "admin"))
     assert listed(api, "shop") == listed(api, "admin") == {"shop-a": FIRST_ID}
     check_ids(api)
+
+
+@pytest.mark.parametrize(("app", "same"), [(0, True), (1, False)], ids=["lives on", "started anew"])
+async def test_a_second_service_takes_no_id_from_a_container_that_lives_on_beside_one_that_does_not(
+    api: ApiServer, app: int, same: bool
+) -> None:
+    put_shop(api, "shop-a")
+    restart(api, app=0, admin=3)
+    async with operator(api) as site:
+        await site.settle()
+        put_admin(api)
+        restart(api, app=app, admin=4)
+        await site.settle(Key("demo", "admin"))
+        await site.settle(Key("demo", "shop"), Key("demo", "admin"))
+    assert listed(api, "shop") == listed(api, "admin")
+    assert (listed(api) == {"shop-a": FIRST_ID}) is same
 
 
 async def test_numbers_that_no_id_can_be_do_not_use_up_the_ids(api: ApiServer) -> None:

@@ -124,6 +124,7 @@ async def test_the_first_status_says_what_is_awaited(api: ApiServer) -> None:
         "Ready": ("False", "NotProgrammed"),
         "Counted": ("False", "NoProxies"),
         "KeysCurrent": ("True", "KeysCurrent"),
+        "Draining": ("False", "NotDraining"),
     }
     status = api.get(STICKY_SERVICE, "demo", "shop")["status"]
     assert (status["observedGeneration"], status["readyEndpoints"], status["cookieName"]) == (

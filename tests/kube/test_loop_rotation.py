@@ -5,6 +5,7 @@ import itertools
 import math
 from pathlib import Path
 
+from kube.addresses import STRANGER
 from kube.api.faults import DropBefore, DropReply, Refuse
 from kube.api.journal import Call
 from kube.api.server import ApiServer
@@ -223,7 +224,7 @@ async def test_no_step_is_taken_that_the_api_server_speaks_against_while_the_cac
             one.clock_ms = site.now_ms
             await site.pass_time(10)
             # From here on the watches have no time to tell of what is put.
-            api.put(pod("stranger", "127.78.250.250", labels=child_labels("shop")))
+            api.put(pod("stranger", STRANGER, labels=child_labels("shop")))
             await reconcile(SHOP, site.ports, lambda: None)
             assert phase(api) == (0, "Preparing")
             api.remove(POD, "demo", "stranger")

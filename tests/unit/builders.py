@@ -113,8 +113,8 @@ def make_proxy(name: str, **fields: Any) -> ProxyView:
     report = (
         Report(name, version, fields.pop("keys", 1), 0, haproxy, map=held) if version is not None else None
     )
-    age, rate = fields.pop("age", 0.0), fields.pop("rate", 0.0)
-    return ProxyView(make_pod(name, **fields), report, silence, age, rate)
+    age, rate, gone = fields.pop("age", 0.0), fields.pop("rate", 0.0), fields.pop("gone", None)
+    return ProxyView(make_pod(name, **fields), report, silence, age, rate, gone=gone)
 
 
 def make_map(*counts: tuple[int, ...], **fields: Any) -> MapReport:

@@ -41,6 +41,18 @@ def test_a_full_table_is_disputed_at_once() -> None:
     assert not audit.healable
 
 
+def test_what_a_full_table_dropped_is_healed_once_it_has_room_again() -> None:
+    audit = Audit()
+    audit.look(Sight(950, 1000, 1200, 0))
+    audit.look(Sight(500, 1000, 1200, 0))
+    assert (audit.disputed != "", audit.healable) == (True, False), "there is no room for all of the map"
+    audit.look(Sight(500, 1000, 503, 0))
+    assert (audit.disputed, audit.healable) == ("", True)
+    audit.healed()
+    audit.look(Sight(503, 1000, 503, 0))
+    assert not audit.healable
+
+
 def test_entries_that_the_map_let_go_of_early_explain_that_haproxy_holds_more_and_never_that_it_holds_less() -> (
     None
 ):

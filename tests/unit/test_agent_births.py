@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stickyrouting.agent.births import as_held, plan_births, with_births
+from stickyrouting.agent.births import as_held, idle_last, overdue_last, plan_births, with_births
 from stickyrouting.agent.ending import Stage
 from stickyrouting.agent.execute import Removal
 from stickyrouting.agent.gate import Doorkeeper
@@ -19,11 +19,20 @@ from stickyrouting.haproxy.commands import SetMap, SetWeight
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.agent import AGENT
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.model.desired import Algorithm, Desired, Endpoint, EndpointState, HealthCheck, Placement
+from stickyrouting.model.desired import (
+    Algorithm,
+    Desired,
+    Endpoint,
+    EndpointState,
+    HealthCheck,
+    Overdue,
+    Placement,
+)
 from stickyrouting.model.errors import Unreachable
 from stickyrouting.model.keys import KeySet
-from stickyrouting.planner.placement import Placed
+from stickyrouting.planner.placement import Load, Placed, place
 from stickyrouting.render.maps import MapName
+from unit.builders import make_desired
 
 KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 KEYS = KeySet("k1", {"k1": KEY}, KEY)
@@ -127,6 +136,7 @@ class Fake:
     proxies: int = 1
     failing: bool = False
     unwell: frozenset[int] = frozenset()
+    idle: frozenset[int] = frozenset()
     looks: int = 0
     clock: float = 100.0
     sent: list[dict[int, list[str]]] = field(default_factory=list)
@@ -163,9 +173,8 @@ def fake() -> Fake:
 
 @pytest.fixture
 def placing(fake: Fake) -> Placing:
-    known = Known(
-        lambda: fake.sessions, lambda: fake.births, lambda: fake.proxies, lambda: 0, lambda: fake.clock
-    )
+    counts = lambda: fake.sessions, lambda: fake.births, lambda: fake.proxies
+    known = Known(*counts, lambda: 0, lambda: fake.clock, lambda: fake.idle)
     metrics = Metrics(AGENT, CollectorRegistry())
     return Placing(known, fake, Doorkeeper(), metrics, fake.wake)  # type: ignore[arg-type] # a fake executor
 
@@ -342,3 +351,47 @@ async def test_new_endpoints_take_births_at_once_where_there_are_no_others(
 
 def test_of_the_first_list_that_an_agent_sees_nobody_is_new(placing: Placing) -> None:
     assert dict(placing.evaluate(desired(), None).weights) == {1: 256, 2: 256}
+
+
+def test_endpoints_that_are_overdue_come_last_unless_all_are() -> None:
+    listed = tuple(Endpoint(id_, "a", "198.18.0.1", 80, EndpointState.READY) for id_ in (1, 2))
+    one = make_desired(endpoints=listed, overdue=(Overdue(1, 5),))
+    assert [(e.state, e.weight) for e in overdue_last(one)] == [
+        (EndpointState.DRAINING, 0),
+        (EndpointState.READY, 100),
+    ]
+    assert overdue_last(make_desired(endpoints=listed, overdue=(Overdue(1, 5), Overdue(2, 5)))) == listed
+
+
+def test_an_endpoint_that_rests_and_is_overdue_comes_after_all_others() -> None:
+    first, other = (Endpoint(id_, "a", "198.18.0.1", 80, EndpointState.READY) for id_ in (1, 2))
+    resting = msgspec.structs.replace(first, weight=0, resting=True)
+    shunned = msgspec.structs.replace(other, weight=0)
+    for over, taker in (((), 1), ((Overdue(1, 5),), 2)):
+        listed = make_desired(endpoints=(resting, shunned), overdue=over)
+        placed = place(overdue_last(listed), Placement(), Load())
+        assert [id_ for id_, weight in placed.weights if weight] == [taker]
+
+
+async def test_of_those_that_drain_who_may_soon_be_let_go_takes_births_only_if_nobody_else_can(
+    fake: Fake, placing: Placing
+) -> None:
+    both = desired(algorithm=Algorithm.ROUND_ROBIN)
+    endpoints = tuple(msgspec.structs.replace(e, state=EndpointState.DRAINING) for e in both.endpoints)
+    draining = msgspec.structs.replace(both, endpoints=endpoints)
+    reach(placing, draining)
+    await placing.tick()
+    fake.idle = frozenset({1})
+    await placing.tick()
+    assert fake.sent == [{10: ["gated:0 spare:1", "set server app/s1 weight 0"]}]
+    fake.idle = frozenset({1, 2})
+    assert dict(placing.evaluate(draining, None).weights) == {1: 256, 2: 256}
+
+
+def test_who_keeps_no_session_comes_last_whether_it_is_empty_or_not() -> None:
+    first, other = (Endpoint(id_, "a", "198.18.0.1", 80, EndpointState.DRAINING) for id_ in (1, 2))
+    listed = make_desired(endpoints=(first, other), overdue=(Overdue(1, 5),))
+    assert [(e.weight, e.resting) for e in idle_last(overdue_last(listed), {1, 2})] == [
+        (0, False),
+        (100, True),
+    ]

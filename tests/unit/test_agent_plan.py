@@ -14,7 +14,15 @@ from stickyrouting.agent.plan import Plan, make_plan, make_ready
 from stickyrouting.agent.running import Running, Server, WorkerState
 from stickyrouting.agent.steps import ReplaceMap, Step
 from stickyrouting.agent.target import make_target, render_files, started_with
-from stickyrouting.model.desired import Algorithm, Desired, Endpoint, EndpointState, Placement, Timeouts
+from stickyrouting.model.desired import (
+    Algorithm,
+    Desired,
+    Endpoint,
+    EndpointState,
+    Overdue,
+    Placement,
+    Timeouts,
+)
 from stickyrouting.model.keys import KeySet
 from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import MapEntry, MapName
@@ -229,6 +237,7 @@ def test_state_map_which_tells_the_settings_is_written_after_the_configuration_t
         "hint2id.map",
         "id2hint.map",
         "keys.map",
+        "overdue.map",
         "stopping.map",
         "births.map",
         "pods.map",
@@ -363,3 +372,9 @@ def test_what_a_list_is_too_old_for_counts_as_listed() -> None:
     found = make_desired(TWO, highest_id=3)
     assert [is_listed(found, id_) for id_ in (1, 2, 3, 4)] == [False, True, False, True]
     assert not is_listed(make_desired(TWO), 4)
+
+
+def test_an_overdue_server_counts_as_listed_only_while_all_endpoints_are_overdue() -> None:
+    one, both = (Overdue(ONE.id, 1),), (Overdue(ONE.id, 1), Overdue(TWO.id, 1))
+    found = [is_listed(make_desired(ONE, TWO, overdue=over), ONE.id) for over in ((), one, both)]
+    assert found == [True, False, True]

@@ -35,6 +35,17 @@ def test_another_process_is_a_stray_even_on_a_pod_of_the_same_name() -> None:
     assert settled().judge(said(5, 5, instance="i2")) is Verdict.STRAYED
 
 
+def test_another_process_is_right_if_the_deadline_of_the_sessions_own_has_passed() -> None:
+    body = {"pod": "b", "instance": "i2", "address": "198.18.80.3:8080", "counter": 1, "cart": {"tea": 1}}
+    for state, verdict in (
+        ('moved;session="0";from="a";reason=drained', Verdict.MOVED),
+        ('moved;session="0";from="a";reason=failed-over', Verdict.STRAYED),
+        ('active;session="0";server=s2;pod="b"', Verdict.STRAYED),
+        ("", Verdict.STRAYED),
+    ):
+        assert settled().judge(parse_answer({**body, "state": state})) is verdict
+
+
 def test_a_home_that_counts_from_one_again_forgot() -> None:
     assert settled().judge(said(1, 1)) is Verdict.FORGOT
 

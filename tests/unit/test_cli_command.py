@@ -63,7 +63,7 @@ def invoke(*arguments: str, stdin: str = "") -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("verb", ["status", "end", "keys"])
+@pytest.mark.parametrize("verb", ["status", "explain", "drain", "cordon", "uncordon", "end", "keys"])
 def test_every_verb_is_listed_with_what_it_is_for(verb: str) -> None:
     code, text = invoke("--help")
     (line,) = [line for line in text.splitlines() if line.startswith(f"  {verb} ")]
@@ -83,7 +83,13 @@ def test_every_verb_is_listed_with_what_it_is_for(verb: str) -> None:
         (("status", "shop", "-A"), "give a NAME or -A, not both"),
         (("status", "-o", "yaml"), "'yaml' is not one of 'text', 'json'"),
         (("keys", "rotate"), "Missing argument 'NAME'"),
-        (("explain",), "No such command 'explain'"),
+        (("cordon",), "Missing argument 'POD...'"),
+        (("drain",), "give the names of pods, or --node NODE, or --all NAME: one of the three"),
+        (("drain", "shop-a", "--all", "shop"), "or --all NAME: one of the three"),
+        (("drain", "shop-a", "--undo", "--timeout", "5m"), "give --undo or --timeout, not both"),
+        (("drain", "shop-a", "--timeout", "soon"), "--timeout 'soon': write a duration from 0s to 576h"),
+        (("drain", "shop-a", "--timeout", "577h"), "--timeout '577h': write a duration from 0s to 576h"),
+        (("expound",), "No such command 'expound'"),
     ],
 )
 def test_wrong_use_is_refused_with_exit_code_2_before_any_cluster_is_asked(
@@ -101,7 +107,16 @@ def test_an_id_given_for_a_name_is_not_repeated_but_its_name_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("status",), ("end", "0123456789ABCDEF", "-s", "shop"), ("keys", "rotate", "shop")]
+    "arguments",
+    [
+        ("status",),
+        ("explain", "shop-a"),
+        ("drain", "shop-a", "--timeout", "1h30m"),
+        ("cordon", "shop-a"),
+        ("uncordon", "shop-a"),
+        ("end", "0123456789ABCDEF", "-s", "shop"),
+        ("keys", "rotate", "shop"),
+    ],
 )
 def test_without_a_cluster_every_verb_says_so_with_exit_code_3(arguments: tuple[str, ...]) -> None:
     code, text = invoke(*arguments)

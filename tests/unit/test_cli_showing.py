@@ -121,6 +121,27 @@ def test_one_that_no_operator_looks_after_says_what_to_check() -> None:
     ]
 
 
+def test_draining_pods_are_shown_with_why_since_when_and_how_long_they_may_yet() -> None:
+    body = good()
+    drains = condition("Draining", "True", "Draining", "1 pod drains, 345 sessions left")
+    first, *others = body["status"]["endpoints"]
+    soon = (datetime.now(UTC) + timedelta(minutes=20, seconds=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = {"reason": "ScaledDown", "drainingSince": ago(minutes=9), "deadline": soon}
+    body["status"]["endpoints"] = [{**first, **since}, *others]
+    body["status"]["conditions"].append(drains)
+    lines = text_of(body).splitlines()
+    assert "  Draining  Draining: 1 pod drains, 345 sessions left" in lines
+    start = lines.index("POD      STATE      SESSIONS   IN FLIGHT   REASON       SINCE    LEFT")
+    assert lines[start + 1] == "shop-a   Draining   345        3           ScaledDown   9m ago   20m"
+    assert lines[start + 2] == "shop-b   Ready      12,000     0"
+
+
+def test_that_nothing_drains_is_no_trouble() -> None:
+    body = good()
+    body["status"]["conditions"].append(condition("Draining", "False", "NotDraining", "no pod drains"))
+    assert "no pod drains" not in text_of(body)
+
+
 def test_a_list_has_a_line_for_each() -> None:
     broken = sticky("bank", conditions=[condition("Ready", "False", "NoEndpoints", "none")])
     text = click.unstyle(showing.many([good(), broken, sticky("new")], "text"))
@@ -154,5 +175,5 @@ def test_json_is_the_status_as_the_api_has_it() -> None:
 def test_ages_are_written_as_kubectl_writes_them() -> None:
     now = datetime(2026, 11, 21, 12, tzinfo=UTC)
     since = {"2026-11-21T11:59:01Z": "59s", "2026-11-21T11:58:00Z": "2m", "2026-11-20T11:00:00Z": "25h"}
-    assert {moment: showing._age(moment, now) for moment in since} == since
-    assert (showing._age("2026-11-19T11:00:00Z", now), showing._age(None, now)) == ("2d", "-")
+    assert {moment: showing.age(moment, now) for moment in since} == since
+    assert (showing.age("2026-11-19T11:00:00Z", now), showing.age(None, now)) == ("2d", "-")

@@ -3,6 +3,7 @@
 import pytest
 
 from stickyrouting.controller.settings import InvalidSettings, Settings, kopf_settings, read_settings
+from stickyrouting.model.protection import EvictionMode
 
 ENVIRONMENT = {
     "POD_NAME": "sticky-0",
@@ -61,3 +62,24 @@ def test_a_log_level_that_does_not_exist_is_refused() -> None:
     assert str(raised.value) == (
         "environment variable STICKY_LOG_LEVEL is 'LOUD'; set it to one of DEBUG, INFO, WARNING, ERROR"
     )
+
+
+def test_what_keeps_pods_from_being_evicted_is_one_of_three_and_nothing_unless_told() -> None:
+    assert read_settings(ENVIRONMENT).evictions is EvictionMode.OFF
+    found = read_settings({**ENVIRONMENT, "STICKY_EVICTIONS": "Webhook"})
+    assert found.evictions is EvictionMode.WEBHOOK
+    assert (found.webhook_service, found.webhook_name) == (
+        "sticky-evictions",
+        "sticky-evictions-sticky-system",
+    )
+    with pytest.raises(InvalidSettings) as raised:
+        read_settings({**ENVIRONMENT, "STICKY_EVICTIONS": "webhook"})
+    assert str(raised.value) == (
+        "environment variable STICKY_EVICTIONS is 'webhook'; set it to one of Webhook, Budget, Off"
+    )
+
+
+def test_a_port_of_the_webhook_that_is_none_is_refused_by_its_name() -> None:
+    with pytest.raises(InvalidSettings) as raised:
+        read_settings({**ENVIRONMENT, "STICKY_WEBHOOK_PORT": "tls"})
+    assert str(raised.value) == "environment variable STICKY_WEBHOOK_PORT is 'tls'; set it to a port number"

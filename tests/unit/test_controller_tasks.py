@@ -46,6 +46,10 @@ async def test_what_is_in_the_making_is_looked_at_soon_and_then_less_often() -> 
     assert await runs_of(Loop(*[Next.SOON] * 4), 5) == [0.02, 0.32, 0.77, 1.45, 2.46]
 
 
+async def test_near_a_deadline_the_loop_runs_every_second() -> None:
+    assert await runs_of(Loop(Next.NEAR, Next.NEAR), 30) == [0.02, 1.02, 2.02, 22.02]
+
+
 async def test_the_pace_of_looking_soon_ends_at_five_seconds() -> None:
     runs = await runs_of(Loop(*[Next.SOON] * 99), 60)
     assert runs[-1] - runs[-2] == 5

@@ -37,10 +37,16 @@ def test_a_pod_without_conditions_is_unready() -> None:
 
 def test_pod_times_keep_the_first_ready_and_the_first_going() -> None:
     times = PodTimes()
-    lines = ("a||False", "a||True", "a||True", "a|2026-01-01T00:00:00Z|True", "a|2026-01-01T00:00:00Z|False")
+    ending = "a|2026-01-01T00:00:00Z|ScaledDown"
+    lines = ("a|||False", "a|||True", "a|||True", "a||ScaledDown|True", f"{ending}|True", f"{ending}|False")
     for now, line in enumerate(lines):
         times.saw(line + "\n", float(now))
-    assert (times.ready, times.going) == ({"a": 1.0}, {"a": 3.0})
+    assert (times.ready, times.going, times.ending) == ({"a": 1.0}, {"a": 3.0}, {"a": 4.0})
+
+
+def test_a_pod_that_drains_is_no_longer_ready() -> None:
+    metadata = {"name": "p", "annotations": {"stickyrouting.io/draining": "ScaledDown"}}
+    assert parse_pod({**MANIFEST, "metadata": metadata}).health is Health.DRAINING
 
 
 def test_memory_is_read_in_mib() -> None:

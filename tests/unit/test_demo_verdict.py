@@ -36,6 +36,8 @@ def make_measured() -> Measured:
         failed_over=7,
         ready_to_first=[0.2, 0.4, 0.9],
         gone_to_last=[0.1, 0.3],
+        last_to_release=[1.2, 1.8],
+        scale_to_content=[0.8],
         operator_memory=[Memory("operator-1", 90.0, 95.0)],
         agent_memory=[Memory("shop-sticky-1", 41.0, 44.0), Memory("shop-sticky-2", 42.0, 44.0)],
         operator_cpu={"operator-1": 0.3},
@@ -78,9 +80,9 @@ def test_one_error_and_one_lost_session_each_break_a_promise() -> None:
 def test_a_killed_pod_may_fail_the_requests_that_it_had_and_no_more() -> None:
     tallies = make_tallies()
     for number in range(IN_FLIGHT):
-        tallies[-1].failed(Sample(1.0, number, "disconnected", ""))
+        tallies[PHASES.index(KILLED)].failed(Sample(1.0, number, "disconnected", ""))
     assert broken(tallies, make_measured()) == []
-    tallies[-1].failed(Sample(1.0, 99, "disconnected", ""))
+    tallies[PHASES.index(KILLED)].failed(Sample(1.0, 99, "disconnected", ""))
     assert [what for what, _, _ in broken(tallies, make_measured())] == [
         "errors, but of requests that a killed pod had"
     ]
@@ -91,7 +93,7 @@ def test_failovers_that_nobody_saw_or_none_at_all_break_a_promise() -> None:
     measured.failed_over = 8
     assert broken(make_tallies(), measured) == [("sessions failed over", "7", "8 counted")]
     tallies = make_tallies()
-    tallies[-1].lost = 0
+    tallies[PHASES.index(KILLED)].lost = 0
     measured.failed_over = 0
     assert broken(tallies, measured) == [("sessions failed over", "0", "0 counted")]
 
@@ -104,23 +106,30 @@ def test_a_proxy_cookie_that_named_another_session_breaks_a_promise() -> None:
 
 def test_a_phase_that_is_missing_or_short_breaks_a_promise() -> None:
     tallies = make_tallies()
-    del tallies[-3:-1]
+    missing = PHASES.index("operator-killed")
+    del tallies[missing : missing + 2], tallies[-2:]
     tallies[1].verified = 14_000
     assert broken(tallies, make_measured()) == [
         ("verified requests", "≥ 100,000", "89,000"),
         ("verified in phase steady", "≥ 15,000", "14,000"),
         ("verified in phase operator-killed", "≥ 15,000", "0"),
         ("verified in phase pods-unready", "≥ 15,000", "0"),
+        ("verified in phase scaled-down", "≥ 15,000", "0"),
+        ("verified in phase rolled-out", "≥ 15,000", "0"),
     ]
 
 
 def test_a_slow_pod_a_fat_agent_and_a_busy_operator_each_break_a_promise() -> None:
     measured = make_measured()
     measured.ready_to_first.append(1.4)
+    measured.last_to_release.append(2.4)
+    measured.scale_to_content[0] = 3.2
     measured.agent_memory.append(Memory("shop-sticky-3", 61.5, 62.0))
     measured.operator_cpu["operator-2"] = 1.2
     assert broken(make_tallies(), measured) == [
         ("pod ready → first new session, p95", "< 1 s", "1.40 s (4 pods)"),
+        ("last session's end → pod goes, p95", "< 2 s", "2.40 s (3 pods)"),
+        ("scale command → Deployment satisfied", "< 3 s", "3.20 s (1 scale-down)"),
         ("agent memory", "≤ 55 MiB", "61.5 MiB"),
         ("operator CPU while idle", "≤ 1 %", "1.2 %"),
     ]
@@ -140,6 +149,8 @@ def test_what_was_not_measured_is_not_kept() -> None:
         "sessions failed over",
         "pod ready → first new session, p95",
         "pod going → last new session, p95",
+        "last session's end → pod goes, p95",
+        "scale command → Deployment satisfied",
         "operator memory",
         "agent memory",
         "operator CPU while idle",
@@ -179,7 +190,7 @@ def test_the_report_names_the_figures_of_the_readme() -> None:
     result = make_result(make_tallies(), make_sessions(), now=10.0)
     report = make_report(result, measured, judge(result, measured, WANTED))
     names = ("requests", "sessions", "errors", "violations", "kept")
-    assert [report[name] for name in names] == [120_000, 600, 0, 0, True]
+    assert [report[name] for name in names] == [150_000, 600, 0, 0, True]
     assert report["pod_ready_to_first_request_p95_seconds"] == 0.9
     assert report["pod_gone_to_no_request_p95_seconds"] == 0.3
     assert len(report["phases"]) == len(PHASES)

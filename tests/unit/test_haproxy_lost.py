@@ -65,11 +65,26 @@ def test_rebind_refuses_nobody_but_asks_who_belongs_to_a_newer_pod_to_come_back(
 
 
 @pytest.mark.parametrize(
+    ("lost", "who"),
+    [
+        (Lost(overdue=OnLost.REJECT), "if gone overdue"),
+        (Lost(OnLost.REJECT), "if gone !overdue"),
+        (Lost(OnLost.REJECT, overdue=OnLost.REJECT), "if gone"),
+    ],
+)
+def test_who_is_refused_is_chosen_apart_for_pods_that_are_lost_and_for_those_that_are_overdue(
+    lost: Lost, who: str
+) -> None:
+    line = render_judgement(make_desired(lost=lost), ProxySettings()).splitlines()[-1]
+    assert line.endswith(who)
+
+
+@pytest.mark.parametrize(
     ("status", "cookie", "said"),
     [
-        (RejectStatus.NOT_FOUND, RejectCookie.KEEP, ("status 404", "no-store if gone")),
-        (RejectStatus.CONFLICT, RejectCookie.REMOVE, ("status 409", 'SameSite=Lax" if gone')),
-        (RejectStatus.UNAVAILABLE, RejectCookie.REMOVE, ("status 503", "Retry-After 5 if gone")),
+        (RejectStatus.NOT_FOUND, RejectCookie.KEEP, ("status 404", "no-store if gone !overdue")),
+        (RejectStatus.CONFLICT, RejectCookie.REMOVE, ("status 409", 'SameSite=Lax" if gone !overdue')),
+        (RejectStatus.UNAVAILABLE, RejectCookie.REMOVE, ("status 503", "Retry-After 5 if gone !overdue")),
     ],
 )
 def test_reject_answers_as_the_owner_says(

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lab.kind import cluster_config
-from lab.native import configs, controlplane, faults, pki
+from lab.native import configs, controlplane, faults, metrics, pki
 from lab.native.addresses import Node
 from lab.native.pause import image_tar
 from lab.native.site import Site
@@ -75,6 +75,16 @@ def test_the_api_server_is_told_of_its_audit_log_and_its_certificates() -> None:
     assert "--audit-log-path=/cache/cluster/audit.log" in argv
     assert "--tls-cert-file=/cache/cluster/pki/apiserver.crt" in argv
     assert "--default-unreachable-toleration-seconds=3" in argv
+
+
+def test_metrics_are_served_beside_the_api_server_which_is_told_where() -> None:
+    argv = metrics.metrics_server(SITE, Path("/ms/metrics-server")).argv
+    assert argv[0] == "/ms/metrics-server"
+    assert {"--bind-address=198.18.64.1", "--secure-port=4443"} <= set(argv)
+    _, slice_, api = metrics.registration()
+    assert slice_["endpoints"][0]["addresses"] == ["198.18.64.1"]
+    assert slice_["ports"] == [{"name": "https", "port": 4443}]
+    assert api["metadata"]["name"] == "v1beta1.metrics.k8s.io"
 
 
 def test_a_leaf_carries_user_group_and_what_it_serves() -> None:

@@ -7,7 +7,7 @@ import hmac
 import msgspec
 import pytest
 
-from stickyrouting.model.desired import Desired, Endpoint, EndpointState
+from stickyrouting.model.desired import Desired, Endpoint, EndpointState, Overdue, overdue_ids
 from stickyrouting.model.errors import InvalidDesired, InvalidKeys
 from stickyrouting.model.keys import KeySet
 from stickyrouting.render.haproxy_settings import ProxySettings
@@ -41,9 +41,37 @@ def test_every_map_has_its_literal_content() -> None:
         MapName.HINT2ID: "MDAg5V1PHe21eb0576 7\nN-NCkyOCA85eea3f63 12\n",
         MapName.ID2HINT: "7 MDAg5V1PHe21eb0576\n12 N-NCkyOCA85eea3f63\n",
         MapName.KEYS: f"k0 {key(0)}\nk1 {key(1)}\nhint.key {key(9)}\n",
+        MapName.OVERDUE: "",
         MapName.STATE: "signing k1\n",
         MapName.STOPPING: "",
     }
+
+
+def test_a_server_whose_deadline_has_passed_is_listed_no_more_and_overdue_by_its_id_and_its_hints() -> None:
+    told = msgspec.structs.replace(desired(7, 12), overdue=(Overdue(7, 1), Overdue(5, 1)))
+    maps = render_maps(told, KEYS)
+    assert [entry.key for entry in maps[MapName.ID2HINT]] == ["12"]
+    assert [entry.value for entry in maps[MapName.HINT2ID]] == ["12"]
+    seven, five = hint(key(9), 7), hint(key(9), 5)
+    assert map_text(maps[MapName.OVERDUE]) == f"7 1\nhint/{seven} 1\n5 1\nhint/{five} 1\n"
+
+
+def test_while_every_endpoint_is_overdue_none_of_them_is() -> None:
+    told = msgspec.structs.replace(desired(7, 12), overdue=(Overdue(7, 1), Overdue(12, 1), Overdue(5, 1)))
+    maps = render_maps(told, KEYS)
+    assert [entry.key for entry in maps[MapName.ID2HINT]] == ["7", "12"]
+    assert map_text(maps[MapName.OVERDUE]) == f"5 1\nhint/{hint(key(9), 5)} 1\n"
+
+
+def test_a_pod_that_is_about_to_end_is_nowhere_to_go_for_the_sessions_of_one_that_is_overdue() -> None:
+    told = desired(7, 12)
+    ending = msgspec.structs.replace(told.endpoints[1], leaving=True)
+    told = msgspec.structs.replace(
+        told, endpoints=(told.endpoints[0], ending), overdue=(Overdue(7, 1), Overdue(5, 1))
+    )
+    assert overdue_ids(told) == {5}
+    both = msgspec.structs.replace(told, overdue=(Overdue(7, 1), Overdue(12, 1)))
+    assert overdue_ids(both) == frozenset()
 
 
 def test_the_slots_of_births_the_gate_and_the_spare_stand_in_one_map_that_changes_in_one_step() -> None:

@@ -81,6 +81,48 @@ def test_an_endpoint_of_weight_zero_comes_after_draining_ones_of_any_weight() ->
     assert place((idle, draining), Placement(), Load()).weights == ((1, 0), (2, 256))
 
 
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_who_was_asked_to_end_takes_births_after_all_others_however_empty_it_is(algorithm: Algorithm) -> None:
+    ending, draining, shunned, resting = endpoints(DRAINING, DRAINING, READY, DRAINING)
+    listed = [
+        draining,
+        msgspec.structs.replace(resting, weight=0, resting=True),
+        msgspec.structs.replace(shunned, weight=0),
+        msgspec.structs.replace(ending, leaving=True),
+    ]
+    load = Load({endpoint.id: 9 for endpoint in listed[:-1]}, 3)
+    while listed:
+        placed = place(listed, Placement(algorithm), load)
+        assert [id_ for id_, weight in placed.weights if weight] == [listed[0].id]
+        assert placed.spare == (listed[1].id if listed[1:] else None)
+        listed.pop(0)
+    assert placed.reason == "1 draining that end, for nothing else serves"
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_ready_pods_that_rest_come_before_those_that_are_not_ready_or_drain(algorithm: Algorithm) -> None:
+    resting, unready, draining, shunned = endpoints(READY, UNREADY, DRAINING, READY)
+    listed = [
+        msgspec.structs.replace(resting, weight=0, resting=True),
+        unready,
+        draining,
+        msgspec.structs.replace(shunned, weight=0),
+    ]
+    while listed:
+        placed = place(listed, Placement(algorithm), Load())
+        assert [id_ for id_, weight in placed.weights if weight] == [listed[0].id]
+        assert placed.spare == (listed[1].id if listed[1:] else None)
+        listed.pop(0)
+
+
+def test_of_ready_pods_those_that_rest_take_births_only_while_there_is_no_other() -> None:
+    first, second = endpoints(READY, READY)
+    resting = msgspec.structs.replace(first, weight=0, resting=True)
+    assert place((resting, second), Placement(), Load()).weights == ((1, 0), (2, 256))
+    alone = place((resting,), Placement(), Load())
+    assert (alone.weights, alone.reason) == (((1, 256),), "1 ready that rest, for nothing else serves")
+
+
 @pytest.mark.parametrize(
     ("sessions", "births", "expected"),
     [

@@ -8,7 +8,15 @@ from stickyrouting.model.desired import Endpoint, EndpointState
 from stickyrouting.model.plan import Outcome, Plan, Reason, Verdict, no, yes
 from stickyrouting.model.report import HaproxyState
 from stickyrouting.model.status import Condition
-from stickyrouting.planner.conditions import judge, live_proxies, to_conditions, transitions
+from stickyrouting.planner.conditions import (
+    as_tried_before,
+    draining,
+    judge,
+    live_proxies,
+    protected,
+    to_conditions,
+    transitions,
+)
 from unit.builders import NOW_MS, make_desired, make_observed, make_proxy
 
 GOOD = Plan(yes(Reason.ACCEPTED, "the spec is valid"), yes(Reason.RESOLVED_REFS, "Service shop, port 80"))
@@ -109,6 +117,20 @@ def test_foreign_objects_are_named() -> None:
     )
 
 
+def test_an_account_of_somebody_else_holds_no_pod() -> None:
+    foreign = Outcome(foreign=("ServiceAccount shop-sticky",))
+    whole, open_ = yes(Reason.PROTECTED, "all is held"), no(Reason.EVICTIONS_OFF, "evictions is Off")
+    off = no(Reason.HOLD_DISABLED, "spec.drain.hold is Disabled")
+    told = (
+        "ServiceAccount shop-sticky, by which the policy knows who holds a pod, belongs to somebody else: controllers"
+        " delete pods with their sessions"
+    )
+    assert said(protected(whole, foreign, "shop-sticky")) == (False, "NotOwned", told)
+    assert said(protected(open_, foreign, "shop-sticky")) == (False, "NotOwned", f"{told}; evictions is Off")
+    assert protected(off, foreign, "shop-sticky") == off
+    assert protected(whole, Outcome(foreign=("Role shop-sticky",)), "shop-sticky") == whole
+
+
 def test_a_refused_write_is_told_in_the_servers_words() -> None:
     outcome = Outcome(failure="pods is forbidden: exceeded quota")
     assert said(judge(make_observed(), GOOD, outcome, NOW)["Programmed"]) == (
@@ -116,6 +138,20 @@ def test_a_refused_write_is_told_in_the_servers_words() -> None:
         "WriteFailed",
         "pods is forbidden: exceeded quota",
     )
+
+
+def test_a_pod_that_may_not_leave_is_told_of_beside_the_drains_and_not_as_a_fault_of_the_proxies() -> None:
+    outcome = Outcome(unmoved={"a": "can't be let go: denied by policy"})
+    programmed = judge(make_observed(), GOOD, outcome, NOW)["Programmed"]
+    assert programmed == judge(make_observed(), GOOD, Outcome(), NOW)["Programmed"]
+    drains, none = yes(Reason.DRAINING, "1 pod drains"), no(Reason.NOT_DRAINING, "no pod drains")
+    assert said(draining(drains, outcome)) == (
+        True,
+        "DrainBlocked",
+        "1 pod drains; pod a can't be let go: denied by policy",
+    )
+    assert said(draining(none, outcome)) == (True, "DrainBlocked", "pod a can't be let go: denied by policy")
+    assert draining(none, Outcome()) == none
 
 
 def test_without_any_desired_state_nothing_is_programmed() -> None:
@@ -168,6 +204,25 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     before = (Condition("Ready", "False", "NoEndpoints", "none", 1, "2026-11-01T00:00:00Z"),)
     after = to_conditions({"Ready": no(Reason.NOT_RESOLVED, "gone")}, before, 2, "2026-11-02T00:00:00Z")
     assert after == (Condition("Ready", "False", "NotResolved", "gone", 2, "2026-11-01T00:00:00Z"),)
+
+
+def protected_as(status: str, reason: str, generation: int = 2) -> tuple[Condition, ...]:
+    return (Condition("Protected", status, reason, "as a try showed", generation, "2026-11-01T00:00:00Z"),)
+
+
+@pytest.mark.parametrize(("status", "reason"), [("True", "Protected"), ("False", "BindingMissing")])
+def test_what_the_operator_before_had_tried_stands_until_this_one_has(status: str, reason: str) -> None:
+    assert as_tried_before(protected_as("False", "Untried"), protected_as(status, reason), 2) == protected_as(
+        status, reason
+    )
+    tried = protected_as("False", "PolicyIneffective")
+    assert as_tried_before(tried, protected_as(status, reason), 2) == tried
+
+
+@pytest.mark.parametrize(("reason", "generation"), [("NoPods", 2), ("HoldDisabled", 1)])
+def test_what_was_not_tried_on_these_pods_with_this_spec_does_not_stand(reason: str, generation: int) -> None:
+    untried = protected_as("False", "Untried")
+    assert as_tried_before(untried, protected_as("False", reason, generation), 2) == untried
 
 
 def test_a_condition_that_turns_gets_the_present_time() -> None:

@@ -297,4 +297,5 @@ def test_a_report_is_news_when_its_state_or_a_number_of_sessions_moved() -> None
     assert is_news(first, report((1, 1000), (2, 1)))
     assert is_news(first, report((1, 1000), version=2))
     assert is_news(first, report((1, 1000), disputed="the table is full"))
+    assert is_news(first, report((1, 1000), whole_ms=1))
     assert not is_news(report(disputed="one link is down"), report(disputed="two links are down"))

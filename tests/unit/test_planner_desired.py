@@ -30,9 +30,10 @@ from stickyrouting.model.desired import (
     encode_desired,
 )
 from stickyrouting.model.plan import Target
+from stickyrouting.model.report import HaproxyState
 from stickyrouting.planner.desired import next_desired, without
 from stickyrouting.planner.earlier import HEARD_SECONDS
-from unit.builders import NOW_MS, make_desired, make_observed, make_proxy, make_spec
+from unit.builders import NOW_MS, make_desired, make_observed, make_pod, make_proxy, make_spec
 
 TARGET = Target(
     port=80, port_name="http", fallback_ip="198.18.192.9", ip_families=("IPv4",), ip_family_policy=None
@@ -59,7 +60,42 @@ def test_a_plain_spec_gives_the_constants() -> None:
         health_check=HealthCheck(path=None, interval_ms=1_000, fall=3, rise=1),
         endpoints=(A,),
         highest_id=1,
+        fresh=True,
     )
+
+
+STARTING, READY = (
+    msgspec.structs.replace(make_proxy("p", version=1, state=state), pod=make_pod("p", ready=ready))
+    for state, ready in ((HaproxyState.STARTING, "False"), (HaproxyState.READY, "False"))
+)
+FRESH = make_desired(fresh=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "fresh"),
+    [
+        ({"desired": FRESH}, True),
+        ({"desired": FRESH, "proxies": (make_proxy("p", ready="False"),)}, True),
+        ({"desired": FRESH, "proxies": (STARTING,)}, True),
+        ({"desired": FRESH, "proxies": (STARTING, READY)}, False),
+        ({"desired": FRESH, "proxies": (make_proxy("p"),)}, False),
+        ({"desired": FRESH, "vanished": (READY,)}, False),
+        ({"desired": make_desired()}, False),
+        # A list that was lost is no first one.
+        ({"held": (make_pod("a", record="1/0"),)}, False),
+        ({"book": {"198.18.81.1:80": 1}}, False),
+        ({"proxies": (STARTING,)}, False),
+    ],
+)
+def test_the_list_is_the_first_of_all_until_a_proxy_can_have_served(
+    seen: dict[str, Any], fresh: bool
+) -> None:
+    assert next_desired(make_spec(), make_observed(**seen), TARGET, (A,), NOW_MS).fresh is fresh
+
+
+def test_an_older_list_says_that_proxies_have_served() -> None:
+    old = encode_desired(FRESH).replace(b',"fresh":true', b"")
+    assert decode_desired(old).fresh is False
 
 
 def test_what_the_spec_says_is_handed_on_in_milliseconds() -> None:

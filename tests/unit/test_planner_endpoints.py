@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from stickyrouting.model.objects import Pod
 from stickyrouting.model.plan import Target
+from stickyrouting.model.spec_fields import Hold
 from stickyrouting.planner.endpoints import (
     EndpointPlan,
+    Terms,
     carries_id,
     parse_server_id,
     plan_endpoints,
@@ -123,7 +126,9 @@ def test_a_pod_that_declares_no_port_stays_listed_while_one_of_its_containers_ru
 )
 def test_the_slice_tells_the_state(conditions: dict[str, bool], state: str) -> None:
     pod = make_pod("a", record="42/0")
-    assert shown(plan(pod, slices=(make_slice(listed(pod, **conditions)),))) == [(42, "a", state)]
+    found = plan(pod, slices=(make_slice(listed(pod, **conditions)),))
+    assert shown(found) == [(42, "a", state)]
+    assert found.endpoints[0].leaving is conditions.get("terminating", False)
 
 
 def test_an_unknown_readiness_is_read_as_ready() -> None:
@@ -133,9 +138,15 @@ def test_an_unknown_readiness_is_read_as_ready() -> None:
 
 
 def test_a_pod_being_deleted_drains_before_its_slice_says_so() -> None:
-    assert shown(plan(make_pod("a", record="42/0", deleted="2026-11-01T01:00:00Z"))) == [
-        (42, "a", "Draining")
-    ]
+    found = plan(make_pod("a", record="42/0", deleted="2026-11-01T01:00:00Z"))
+    assert (shown(found), found.endpoints[0].leaving) == ([(42, "a", "Draining")], True)
+
+
+def test_a_pod_that_drains_is_told_apart_from_one_that_was_asked_to_end() -> None:
+    pod = make_pod("a", record="42/0")
+    marked = {**pod.metadata.annotations, "stickyrouting.io/draining": "Asked"}
+    found = plan(make_pod("a", annotations=marked))
+    assert (shown(found), found.endpoints[0].leaving) == ([(42, "a", "Draining")], False)
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
@@ -252,6 +263,45 @@ def test_a_pod_that_lost_only_its_label_still_carries_its_id() -> None:
     assert (bind.server_id, carries_id(pod, bind)) == (42, True)
 
 
+def holding(pod: Pod, hold: Hold) -> list[Hold]:
+    observed = make_observed(pod)
+    return [bind.hold for bind in plan_endpoints(observed, TARGET, NOW_MS // 1000, Terms(hold)).binds]
+
+
+def test_hold_is_taken_from_a_pod_when_its_owner_wants_none_and_given_again() -> None:
+    held = make_pod("a", record="42/0")
+    free = msgspec.structs.replace(held, metadata=msgspec.structs.replace(held.metadata, labels={}))
+    assert (holding(held, Hold.ENABLED), holding(held, Hold.DISABLED)) == ([], [Hold.DISABLED])
+    assert (holding(free, Hold.ENABLED), holding(free, Hold.DISABLED)) == ([Hold.ENABLED], [])
+
+
+def test_who_wants_no_hold_leaves_alone_what_another_one_holds() -> None:
+    notes = {"stickyrouting.io/server-id": "42/0", "stickyrouting.io/held-by": "cart,shop"}
+    shared = make_pod("a", record="42/0", annotations=notes)
+    assert holding(shared, Hold.DISABLED) == []
+
+
+def test_a_pod_that_was_let_go_is_no_endpoint_and_gets_no_record() -> None:
+    notes = {
+        "stickyrouting.io/server-id": "42/0",
+        "stickyrouting.io/held-by": "cart",
+        "stickyrouting.io/draining": "ScaledDown",
+    }
+    found = plan(make_pod("a", annotations=notes))
+    assert (found.endpoints, found.binds) == ((), ())
+
+
+def test_a_pod_that_drains_or_is_about_to_is_listed_as_draining() -> None:
+    notes = {
+        "stickyrouting.io/server-id": "42/0",
+        "stickyrouting.io/held-by": "shop",
+        "stickyrouting.io/draining": "ScaledDown",
+    }
+    pods = (make_pod("a", record="42/0", annotations=notes), make_pod("b", record="43/0"))
+    found = plan_endpoints(make_observed(*pods), TARGET, NOW_MS // 1000, Terms(leaving=frozenset({"uid-b"})))
+    assert shown(found) == [(42, "a", "Draining"), (43, "b", "Draining")]
+
+
 def test_a_newborn_pod_and_a_pod_that_vanished_carry_no_id() -> None:
     (bind,) = plan(make_pod("a")).binds
     assert not carries_id(make_pod("a"), bind)
@@ -280,3 +330,20 @@ def test_the_last_holder_keeps_the_id_and_notes_its_own_containers() -> None:
     pod = held("42/3", "shop", app=1, admin=2)
     (bind,) = plan(pod).binds
     assert (bind.server_id, bind.restarts, carries_id(pod, bind)) == (42, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("record", "elsewhere", "kept"),
+    [
+        ("42/0", {"uid-a": 8080}, True),
+        ("42/1", {"uid-a": 8080}, False),
+        ("42/0", {"uid-a": 9090}, False),
+        ("42/0", {}, False),
+    ],
+)
+def test_who_comes_second_keeps_the_id_if_the_containers_of_the_first_are_what_it_noted(
+    record: str, elsewhere: dict[str, int], kept: bool
+) -> None:
+    pod = held(record, "shop", app=0, admin=3)
+    (bind,) = plan(pod, identity=make_identity("second"), elsewhere=elsewhere).binds
+    assert (bind.server_id == 42, bind.restarts, bind.held_by) == (kept, 3, ("second", "shop"))

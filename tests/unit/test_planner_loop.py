@@ -52,7 +52,8 @@ def test_a_service_whose_pods_all_left_is_served_with_an_empty_list() -> None:
 
 
 def test_an_invalid_spec_is_told_and_nothing_is_planned() -> None:
-    found = refuse(InvalidSpec("spec.proxy.replicas", "set 1 or more"))
+    error = InvalidSpec("spec.proxy.replicas", "set 1 or more")
+    found = refuse(error, make_spec(), make_observed(make_pod("a")), NOW_MS)
     assert (found.accepted.reason, found.accepted.message) == (
         "InvalidSpec",
         "spec.proxy.replicas: set 1 or more",

@@ -18,6 +18,7 @@ from stickyrouting.model.desired import (
     Lost,
     OnFull,
     OnLost,
+    Overdue,
     Partitioned,
     Placement,
     RejectCookie,
@@ -67,6 +68,10 @@ CHANGES: list[tuple[dict[str, object], tuple[str, ...]]] = [
     ({"lost": Lost(OnLost.REJECT)}, ("lost sessions",)),
     ({"lost": Lost(retry=Retry.IDEMPOTENT)}, ("lost sessions",)),
     ({"lost": Lost(status=RejectStatus.CONFLICT, cookie=RejectCookie.KEEP)}, ()),
+    ({"lost": Lost(overdue=OnLost.REJECT)}, ("lost sessions",)),
+    ({"lost": Lost(status=RejectStatus.CONFLICT, overdue=OnLost.REJECT)}, ("lost sessions",)),
+    ({"overdue": (Overdue(7, 1),), "close_rate": 1}, ()),
+    ({"fresh": True}, ()),
     ({"state_header": "X-State"}, ("state header",)),
     ({"placement": Placement(Algorithm.ROUND_ROBIN)}, ()),
     ({"placement": Placement(slow_start_ms=9, max_per_pod=9, on_full=OnFull.OVERFLOW)}, ()),
@@ -118,6 +123,9 @@ def test_every_field_that_is_not_for_servers_or_names_gives_a_reason() -> None:
         "endpoints",
         "highest_id",
         "ends",
+        "overdue",
+        "close_rate",
+        "fresh",
     }
 
 

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from stickyrouting.model.desired import Endpoint, EndpointState
-from stickyrouting.model.plan import Outcome, Plan, Reason, yes
-from stickyrouting.model.status import EndpointStatus, ProxyCounts, Status
+from stickyrouting.model.plan import Drain, Outcome, Plan, Reason, yes
+from stickyrouting.model.status import Condition, EndpointStatus, ProxyCounts, Status
 from stickyrouting.planner.moment import rfc3339
 from stickyrouting.planner.status import is_news, make_status
 from unit.builders import NOW_MS, make_desired, make_map, make_observed, make_proxy
@@ -61,6 +61,18 @@ def test_before_the_first_desired_state_there_is_nothing_to_count() -> None:
     found = make_status(make_observed(), PLAN, Outcome(), (), NOW_MS)
     assert (found.cookie_name, found.endpoints, found.observed_generation) == ("", (), 1)
     assert found.proxies == ProxyCounts(desired=0, ready=0, programmed=0)
+
+
+def test_a_drain_that_may_not_end_says_who_refuses_that_in_what_a_status_may_hold() -> None:
+    waits = tuple(f"proxy p{number} is not heard" for number in range(8))
+    desired = make_desired(endpoints=(endpoint(1, DRAINING), endpoint(2, DRAINING)))
+    drains = {f"pod-{number:02}": Drain("Asked", 0, 1, waits) for number in (1, 2)}
+    plan = msgspec.structs.replace(PLAN, drains=drains)
+    outcome = Outcome(desired=desired, unmoved={"pod-01": "can't be let go: " + "x" * 600})
+    refused, other = make_status(make_observed(), plan, outcome, (), NOW_MS).endpoints
+    assert refused.waiting_for[0] == ("the API server: it can't be let go: " + "x" * 600)[:512]
+    assert refused.waiting_for[1:] == waits[:7]
+    assert other.waiting_for == waits
 
 
 def test_times_are_written_in_whole_seconds_utc() -> None:
@@ -131,6 +143,25 @@ def test_sessions_that_flicker_are_no_news_however_long_it_lasts() -> None:
 def test_numbers_that_moved_are_news_after_fifteen_seconds_and_not_before(now: Status) -> None:
     assert not is_news(now, STANDING, MOVING, 14.9)
     assert is_news(now, STANDING, MOVING, 15.0)
+
+
+def saying(message: str) -> Status:
+    said = Condition("Draining", "True", "Draining", message, 1, "2026-11-21T12:00:00Z")
+    others = tuple(c for c in STANDING.conditions if c.type != "Draining")
+    return msgspec.structs.replace(STANDING, conditions=(*others, said))
+
+
+def test_what_draining_pods_or_rollouts_wait_for_is_news_after_fifteen_seconds_and_its_numbers_never_are() -> (
+    None
+):
+    standing = saying("2 pods drain, 21 sessions left; the last deadline is 2026-11-21T12:09:00Z")
+    less = saying("2 pods drain, 1 session left; the last deadline is 2026-11-21T13:00:00Z")
+    assert not is_news(less, standing, MOVING, 1e9)
+    late = saying(
+        "2 pods drain, 21 sessions left; the last deadline is 2026-11-21T12:09:00Z; Deployment shop says"
+    )
+    assert not is_news(late, standing, MOVING, 14.9)
+    assert is_news(late, standing, MOVING, 15.0)
 
 
 def test_what_is_no_number_is_news_at_once() -> None:

@@ -16,6 +16,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ printf "%s:%s" .Release.Namespace .Release.Name }}
 {{- end }}
 
+{{/* The webhook for evictions; the operator finds it by STICKY_RELEASE and its namespace. */}}
+{{- define "sticky-routing.evictions" -}}
+{{ printf "%s-evictions-%s" .Release.Name .Release.Namespace | trimSuffix "-" }}
+{{- end }}
+
+{{/* The policy that holds pods, and its binding; empty if the cluster gets none. */}}
+{{- define "sticky-routing.holdPolicy" -}}
+{{- if and .Values.hold.policy.install (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}
+{{ printf "%s-hold-%s" .Release.Name .Release.Namespace | trimSuffix "-" }}
+{{- end -}}
+{{- end }}
+
 {{/* Reference of an image: (dict "image" .Values.image.x "chart" .Chart) */}}
 {{- define "sticky-routing.image" -}}
 {{- if .image.digest -}}

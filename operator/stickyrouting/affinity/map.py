@@ -114,6 +114,12 @@ class AffinityMap:
         self._put(key, pack(self._next(), ENDED, expiry, LOCAL), tick)
         return Outcome(Change.TOUCH if old & LAPSED else Change.END, relay=True, push=True)
 
+    def forget(self, key: bytes) -> None:
+        """Let go of an entry that stands for nobody."""
+        packed = self._part(key).pop(key, None)
+        if packed is not None:
+            self.counts.add(packed, -1)
+
     def is_foreign_birth(self, key: bytes, value: int) -> bool:
         """Whether ``value`` is what another proxy told of a birth whose client is not known to have come back."""
         packed = self._part(key).get(key)

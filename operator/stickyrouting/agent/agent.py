@@ -8,7 +8,9 @@ from stickyrouting.affinity.counts import Count
 from stickyrouting.affinity.lifetime import Lifetime
 from stickyrouting.affinity.map import AffinityMap
 from stickyrouting.agent.api import OperatorApi, serve_plain
+from stickyrouting.agent.barrier import Barrier
 from stickyrouting.agent.client_tls import ClientTls, Places
+from stickyrouting.agent.closing import Closing
 from stickyrouting.agent.control import StopSocket
 from stickyrouting.agent.ending import Stage, Terms
 from stickyrouting.agent.ends import Ends
@@ -24,6 +26,7 @@ from stickyrouting.agent.leave import Leaver, Traffic
 from stickyrouting.agent.link import follow_old_workers, keep_linked
 from stickyrouting.agent.listed import is_listed
 from stickyrouting.agent.loop import Inputs, Loop
+from stickyrouting.agent.memory import Memory
 from stickyrouting.agent.mesh import AgentMesh
 from stickyrouting.agent.placing import Known, Placing
 from stickyrouting.agent.renew import renew_forever
@@ -34,7 +37,7 @@ from stickyrouting.haproxy.peers import Table, sess_table
 from stickyrouting.haproxy.runtime import MasterClient
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.model.desired import End, Tls
+from stickyrouting.model.desired import Desired, End, Tls
 from stickyrouting.model.keys import KeySet
 from stickyrouting.model.report import (
     EndpointCount,
@@ -72,9 +75,10 @@ class Agent:
         self._hub = Hub(self._table, AffinityMap(self._lifetime(), self._is_listed), metrics, self._wake)
         self._mesh = AgentMesh(settings, self._hub, metrics)
         self._hub.others = self._mesh.mesh
-        self._ends = Ends(
-            self._hub, self._asked_ends, self._mesh.is_first, lambda: time.time_ns() // 1_000_000
-        )
+        self._ends = Ends(self._hub, self._asked_ends, self._mesh.is_first, _epoch_ms)
+        self._memory = Memory(self._hub, self._is_first, self._idle_seconds, _epoch_ms)
+        self._barrier = Barrier(self._hub, self._master, self._at_runtime, lambda: self._memory.whole)
+        self._closing = Closing(self._master, self._at_runtime, self._proxies, metrics)
         self._clients = ClientTls(Places(directories.tls, Path(proxy.certificate)), self._master, metrics)
         self._gauges = Gauges(self._hub, self._master, metrics)
         self._expiry = Expiry(self._hub, metrics, self._lifetime)
@@ -94,6 +98,7 @@ class Agent:
             keyring=lambda: self._keys.keyring,
             stage=lambda: self._leaver.ending.stage,
             saw=self._leaver.saw,
+            judge=self._memory.look,
         )
         self._loop = Loop(
             inputs,
@@ -121,6 +126,9 @@ class Agent:
                 group.create_task(follow_old_workers(self._hub, lambda: max(0, self._loop.force.workers - 1)))
                 group.create_task(self._expiry.run())
                 group.create_task(self._gauges.run())
+                group.create_task(self._memory.run())
+                group.create_task(self._barrier.run())
+                group.create_task(self._closing.run())
                 group.create_task(self._ends.run())
                 group.create_task(self._join())
                 group.create_task(renew_forever(self._hub, self._master, self._idle_seconds))
@@ -148,8 +156,10 @@ class Agent:
             map=self._map_report(),
             ends=self._ends.answers,
             keys=_key_report(force.keys),
+            drained=self._barrier.drained,
             tls=self._clients.report,
             servers=self._gauges.servers,
+            runtime=force.runtime,
         )
 
     def _map_report(self) -> MapReport:
@@ -162,7 +172,9 @@ class Agent:
             agents=self._mesh.mesh.in_step,
             members=self._mesh.mesh.members,
             disputed=self._gauges.disputed,
-            served=self._loop.force.served,
+            # What is not known yet is no "never": it may have restarted beside a HAProxy that serves.
+            served=self._loop.force.served is not False,
+            whole_ms=self._memory.whole_ms,
             counts=tuple(
                 EndpointCount(id_, count.sessions, count.provisional, connections.get(id_, 0))
                 for id_ in ids
@@ -187,8 +199,12 @@ class Agent:
         return Known(
             sessions=lambda: _sessions(hub) if hub.learnt else None,
             births=lambda: hub.births,
-            proxies=lambda: self._mesh.mesh.members + 1,
+            proxies=self._proxies,
+            idle=self._barrier.idle,
         )
+
+    def _proxies(self) -> int:
+        return self._mesh.mesh.members + 1
 
     def _lifetime(self) -> Lifetime:
         desired = self._desired.current
@@ -196,6 +212,13 @@ class Agent:
         absolute = desired.absolute_seconds if desired else DEFAULT_ABSOLUTE_SECONDS
         oldest = desired.earlier.oldest if desired else 0
         return Lifetime(idle, absolute, time.time() - time.monotonic(), oldest)
+
+    def _at_runtime(self) -> Desired | None:
+        desired = self._desired.current
+        return desired if desired is not None and desired.version == self._loop.force.runtime else None
+
+    def _is_first(self) -> bool:
+        return self._desired.current is not None and self._desired.current.fresh
 
     def _is_listed(self, server_id: int) -> bool:
         desired = self._desired.current
@@ -239,6 +262,10 @@ class Agent:
             settings.name,
             lambda data: self._feeds.offer(Origin.WATCHED, data),
         )
+
+
+def _epoch_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _key_report(keys: KeySet | None) -> KeyReport | None:

@@ -30,13 +30,19 @@ class Sight:
 class Audit:
     """The verdict of the last looks; ``disputed`` is empty while the counts hold.
 
-    ``healable``: telling each other everything can help; it can't while the table is full.
+    ``healable``: telling each other everything can help. It can't while the table is full, but will once after that:
+    what a full table dropped may be too few to be seen by their number.
     """
 
     disputed: str = ""
     healable: bool = False
     _last: Sight | None = None
     _differed: bool = False
+    _dropped: bool = False
+
+    def healed(self) -> None:
+        """Note that both tell each other everything."""
+        self._dropped = False
 
     def look(self, sight: Sight) -> None:
         """Judge a look; one difference may be a moment's, two in a row are not."""
@@ -45,6 +51,7 @@ class Audit:
         allowed = SLACK + changes
         differs = not -allowed <= sight.used - sight.entries <= allowed + sight.lingering
         self.disputed = _DIFFERS if differs and self._differed else ""
-        self._differed, self.healable = differs, bool(self.disputed)
-        if sight.used >= sight.size * FULL:
-            self.disputed, self.healable = _FULL, False
+        self._differed, self.healable = differs, bool(self.disputed) or self._dropped
+        # What the map holds, it is to hold as well.
+        if max(sight.used, sight.entries) >= sight.size * FULL:
+            self.disputed, self.healable, self._dropped = _FULL, False, True

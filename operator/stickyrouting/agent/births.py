@@ -13,7 +13,7 @@ from stickyrouting.agent.running import Running, Server, WorkerState
 from stickyrouting.agent.steps import ReplaceMap, Step, WorkerPlan, differs
 from stickyrouting.agent.target import births_map, gate_of
 from stickyrouting.haproxy.commands import SetWeight
-from stickyrouting.model.desired import Endpoint, EndpointState
+from stickyrouting.model.desired import Desired, Endpoint, EndpointState, overdue_ids
 from stickyrouting.planner.placement import Load, Placed, Weights
 from stickyrouting.render.haproxy_names import GATED_KEY, SPARE_KEY
 from stickyrouting.render.maps import Gate, MapEntry, MapName, render_births
@@ -64,6 +64,27 @@ def held_back(endpoints: Iterable[Endpoint], ids: Collection[int]) -> tuple[Endp
         if endpoint.id in ids and endpoint.state is EndpointState.READY
         else endpoint
         for endpoint in endpoints
+    )
+
+
+def idle_last(endpoints: Iterable[Endpoint], ids: Collection[int]) -> tuple[Endpoint, ...]:
+    """Return the endpoints with some of them as if they rested, unless they come after all others anyway."""
+    return tuple(
+        msgspec.structs.replace(endpoint, resting=True)
+        if endpoint.id in ids and endpoint.weight
+        else endpoint
+        for endpoint in endpoints
+    )
+
+
+def overdue_last(desired: Desired) -> tuple[Endpoint, ...]:
+    """Return the endpoints, with those that keep no session as if they came after all others."""
+    over = overdue_ids(desired)
+    return tuple(
+        msgspec.structs.replace(endpoint, state=EndpointState.DRAINING, weight=0, resting=False)
+        if endpoint.id in over
+        else endpoint
+        for endpoint in desired.endpoints
     )
 
 

@@ -131,9 +131,13 @@ class Gauges:
         changes = self.hub.changes + held.dropped
         sight = Sight(table.used, table.size, held.counts.entries, changes, self.hub.lingering)
         self._audit.look(sight)
-        if self._audit.healable and time.monotonic() - self._healed > HEAL_SECONDS:
+        # A table that was full differs no more; what was told in vain is not told again at once.
+        in_vain = bool(self._audit.disputed) and time.monotonic() - self._healed < HEAL_SECONDS
+        if self._audit.healable and not in_vain:
             self._healed = time.monotonic()
-            log.warning("counts are disputed: %s: %s", self._audit.disputed, sight)
+            self._audit.healed()
+            why = self._audit.disputed or "the table was full"
+            log.warning("haproxy and its agent tell each other everything: %s: %s", why, sight)
             await self.hub.ask_again()
             self.hub.teach_again()
 

@@ -25,7 +25,7 @@ from stickyrouting.haproxy.peers import Entry as TableEntry
 from stickyrouting.mesh.messages import Digest
 from stickyrouting.metrics import agent as names
 from stickyrouting.metrics.table import Metrics
-from stickyrouting.render.haproxy_names import OVER, SESSIONS
+from stickyrouting.render.haproxy_names import FENCE, OVER, SESSIONS, WHOLE
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Hub:
 
     ``learnt``: HAProxy has told all it knew at least once, so that the map misses nothing that it could know.
     ``births`` counts those on all proxies, ``changes`` what came from our own HAProxy, ``links`` those to it.
-    ``lingering`` entries may stand in its table for longer than in the map.
+    ``lingering`` entries may stand in its table for longer than in the map. ``fence`` is the last that HAProxy told.
     """
 
     table: Callable[[], Table | None]
@@ -57,6 +57,7 @@ class Hub:
     lingering: int = 0
     asked: float = 0.0
     resync_seconds: float = 0.0
+    fence: int = 0
     _owed: Owed = field(default_factory=Owed)
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     _relay: dict[bytes, None] = field(default_factory=dict)
@@ -76,6 +77,11 @@ class Hub:
         return self._doubts.refilled
 
     @property
+    def asking(self) -> bool:
+        """Whether HAProxy was asked for its table and has not told all of it."""
+        return self._doubts.asking
+
+    @property
     def settled(self) -> bool:
         """Whether HAProxy holds our map, but for what is on its way: only then can its table be compared with it."""
         return self.learnt and self.others.joined and not self._owed.whole
@@ -89,6 +95,8 @@ class Hub:
         log.info("haproxy connected as a peer")
         try:
             if not self.learnt:
+                if self.links > 1:
+                    self.map.forget(WHOLE)  # Of a link before, which may not have told all.
                 await self.ask_again()
             async for event in link:
                 if self._link is not link:
@@ -117,12 +125,11 @@ class Hub:
 
         It normally asks by itself; one that gave up waiting for its peer does not.
         """
-        if self._link is None or not self.learnt or not self.others.joined or self._owed.whole:
-            self._told.set()
-            return False
-        if self._supplied is self._link or entries >= self.map.counts.entries:
-            return True
-        self.teach_again()
+        if self._link is not None and self.settled:
+            if self._supplied is self._link or entries >= self.map.counts.entries:
+                return True
+            self._owed.owe_all()
+        self._told.set()
         return False
 
     def teach_again(self) -> None:
@@ -271,6 +278,9 @@ class Hub:
         if event.table.name not in (SESSIONS, OVER):
             return
         key = event.key.encode()
+        if event.key == FENCE:
+            self.fence = event.value
+            return
         outcome = self.map.report(*self._word(key, event), self.now())
         self._count(outcome.change)
         if self.learnt and outcome.change not in (Change.TOUCH, Change.NOTHING):
@@ -365,8 +375,7 @@ class Hub:
     async def _teach(self, link: PeerConnection, table: Table) -> None:
         size = self.map.counts.entries
         self._owed.begin_whole()
-        last = await link.teach([(table, self._snapshot())])
-        self._owed.end_whole(last)
+        self._owed.end_whole(await link.teach([(table, self._snapshot())]))
         self._supplied = link
         self.metrics.count(names.REFILLS)
         log.info("map taught to haproxy, bindings=%d", size)

@@ -7,15 +7,15 @@ one than it knows, so that the client is sent away and meets the newest worker, 
 
 from stickyrouting.agent.running import WorkerState
 from stickyrouting.agent.target import Maps, Target
-from stickyrouting.model.desired import Desired
+from stickyrouting.model.desired import Desired, faithful
 from stickyrouting.render.haproxy_names import HIGHEST_KEY
 from stickyrouting.render.maps import MapEntry, MapName
 
 
 def is_listed(desired: Desired, server_id: int) -> bool:
-    """Return whether a server is an endpoint, or one that this list is too old for."""
+    """Return whether a server is an endpoint that keeps its sessions, or one that this list is too old for."""
     later = 0 < desired.highest_id < server_id
-    return later or any(endpoint.id == server_id for endpoint in desired.endpoints)
+    return later or any(endpoint.id == server_id for endpoint in faithful(desired))
 
 
 def old_hints(target: Target, worker: WorkerState) -> Maps:

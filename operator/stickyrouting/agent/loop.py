@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -47,29 +47,35 @@ class Pace(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Where the loop asks for what shall be, anew in every run; ``saw`` hears the age of the HAProxy found."""
+    """Where the loop asks for what shall be, anew in every run; ``saw`` hears the age of the HAProxy found.
+
+    ``judge`` is awaited before a HAProxy serves: whether it is the first of all is not known once one does.
+    """
 
     desired: Callable[[], Desired | None]
     keyring: Callable[[], Keyring | None]
     stage: Callable[[], Stage]
     saw: Callable[[float], None]
+    judge: Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class InForce:
     """What the last run found and reached; ``version`` and ``keys`` are in force in every worker.
 
-    ``served``: HAProxy was ready at least once. ``closed``: no worker accepts connections any more; ``gone``: none
-    answers.
+    ``runtime`` is the version of which all but what a reload waits for is in force in every worker.
+    ``served``: HAProxy was ready at least once, None while that is not known. ``closed``: no worker accepts connections
+    any more; ``gone``: none answers.
     """
 
     version: int = 0
+    runtime: int = 0
     endpoints: int = 0
     generation: int = 0
     keys: KeySet | None = field(default=None, repr=False)
     configured: bool = False
     ready: bool = False
-    served: bool = False
+    served: bool | None = None
     refilled: bool = False
     closed: bool = False
     gone: bool = False
@@ -177,6 +183,7 @@ class Loop:
         removal = await self._change(plan.workers)
         # In every worker, and in the files of those to come: no reload that waits keeps it from being told.
         self.force.generation, self.force.keys = keyring.generation, keyring.keys
+        self.force.runtime = target.desired.version
         self.metrics.set(names.GENERATION, keyring.generation)
         self.placing.reached(target, running)
         # Before the reload: one that is refused or has to wait must not keep a proxy out of service that can serve.
@@ -222,6 +229,7 @@ class Loop:
         if not newest.ready:
             if not (newest.refilled and self.hub.supplied(newest.sessions)):
                 return False
+            await self.inputs.judge()
             await self.executor.change((make_ready(newest),))
             log.info("haproxy is ready, worker=%d bindings=%d", newest.pid, self.hub.map.counts.entries)
         self.force.ready = self.hub.learnt
@@ -234,11 +242,19 @@ class Loop:
         force.workers = len(running.workers) if running else 0
         force.refilled = running is not None and running.newest.refilled
         force.ready = running is not None and running.newest.ready and self.hub.learnt
+        force.served = force.served or self._has_served(running)
         force.gone = running is None
         force.closed = running is None or not any(worker.accepts for worker in running.workers)
         self.metrics.set(names.WORKERS, force.workers)
         self.metrics.set(names.REFILLED, float(force.refilled))
         self.metrics.set(names.READY, float(force.ready))
+
+    def _has_served(self, running: Running | None) -> bool | None:
+        """Tell whether HAProxy is or was ready, also before this agent began; None if it may be and does not answer."""
+        if running is not None:
+            return running.newest.ready or bool(running.old)
+        earlier = self.force.served is None and self.applied_copy.exists()
+        return None if earlier else False
 
     def _reached(self, target: Target) -> None:
         force, endpoints = self.force, target.desired.endpoints

@@ -14,7 +14,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from stickyrouting.agent.births import as_held, held_back, plan_births, with_births, with_last_resort
+from stickyrouting.agent.births import (
+    as_held,
+    held_back,
+    idle_last,
+    overdue_last,
+    plan_births,
+    with_births,
+    with_last_resort,
+)
 from stickyrouting.agent.execute import Executor
 from stickyrouting.agent.gate import Doorkeeper
 from stickyrouting.agent.running import Running, Server
@@ -46,8 +54,8 @@ listed for longer before they are ready.
 @dataclass(frozen=True, slots=True)
 class Known:
     """Where the task asks what is known: confirmed sessions by server id on all proxies (None: nothing learnt yet),
-    births that this agent ever noted on all proxies, the number of proxies, the time of day in ms, and a clock in
-    seconds.
+    births that this agent ever noted on all proxies, the number of proxies, the time of day in ms, a clock in seconds,
+    and which draining endpoints may soon be let go.
     """
 
     sessions: Callable[[], Mapping[int, int] | None]
@@ -55,6 +63,7 @@ class Known:
     proxies: Callable[[], int]
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     now: Callable[[], float] = time.monotonic
+    idle: Callable[[], frozenset[int]] = frozenset
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,9 @@ class Placing:
         """Return where births go now; without counts HAProxy keeps what it holds."""
         load = Load(self.known.sessions(), self._expected(), self.known.now_ms())
         waiting = self._ailing | self._young(desired)
-        placed = place(held_back(desired.endpoints, waiting), desired.placement, load)
+        # Behind all others that drain, before they are told to be needed no more: a birth after that word is lost.
+        listed = idle_last(overdue_last(desired), self.known.idle())
+        placed = place(held_back(listed, waiting), desired.placement, load)
         placed = with_last_resort(placed, self._ailing, load)
         if load.sessions is None and running is not None:
             placed = as_held(placed, running.newest)
@@ -170,7 +181,8 @@ class Placing:
     def _inputs(self, desired: Desired) -> tuple[object, ...]:
         """Return what the choice depends on while the desired state stays; slow start goes by seconds."""
         clock = self.known.now_ms() // 1000 if desired.placement.slow_start_ms else 0
-        return self.known.sessions(), self._expected(), clock, self._ailing, self._young(desired)
+        known = self.known.sessions(), self._expected(), self.known.idle()
+        return *known, clock, self._ailing, self._young(desired)
 
     def _young(self, desired: Desired) -> frozenset[int]:
         """Return who is new in the list; of the first list that it sees, an agent takes nobody for new."""

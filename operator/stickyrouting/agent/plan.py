@@ -7,7 +7,7 @@ so that nobody is born there yet; 3. hints and names of pods: an endpoint that g
 and one that comes is, before its first birth's cookie carries its hint; 4. the slots of births; 5. weights that fall;
 6. servers that go (out of service at once, deleted when nothing is in flight there), unless nobody who stays serves:
 then 5 and 6 come after 7; 7. weights that rise, and who turned ready is taken for healthy; 8. what the worker remembers
-of servers that are gone; 9. the frontend, at the end; 10. readiness, last of all.
+of servers that are gone, or overdue; 9. the frontend, at the end; 10. readiness, last of all.
 
 Servers that go and weights that fall come before anybody is born on servers that come: of many changes, the drains are
 in force first. A worker's maps never name a server that it lacks: to a session of that server it would give another.
@@ -40,7 +40,7 @@ from stickyrouting.haproxy.commands import (
     SetTable,
     SetWeight,
 )
-from stickyrouting.model.desired import Endpoint, HealthCheck
+from stickyrouting.model.desired import Endpoint, HealthCheck, faithful
 from stickyrouting.planner.reload import UNKNOWN_START, reload_reasons
 from stickyrouting.render.haproxy_names import CONTROL, IDS, READY_KEY, SIGNING_KEY, TRAFFIC
 from stickyrouting.render.haproxy_settings import ProxySettings
@@ -145,7 +145,7 @@ def _key_steps(target: Target, worker: WorkerState, settings: ProxySettings) -> 
 
 
 def _hint_steps(wanted: Maps, worker: WorkerState) -> Iterator[Step]:
-    for name in (MapName.HINT2ID, MapName.ID2HINT, MapName.PODS):
+    for name in (MapName.OVERDUE, MapName.HINT2ID, MapName.ID2HINT, MapName.PODS):
         if name in worker.maps and differs(wanted[name], worker.maps[name]):
             yield ReplaceMap(name, wanted[name])
 
@@ -193,7 +193,7 @@ def _leaving(target: Target, worker: WorkerState) -> tuple[int, ...]:
 
 def _forget_steps(target: Target, worker: WorkerState) -> Iterator[Step]:
     """What an answer of a server that goes may have put back is seen, and forgotten, by a later run."""
-    listed = {endpoint.id for endpoint in target.desired.endpoints}
+    listed = {endpoint.id for endpoint in faithful(target.desired)}
     return (ClearTableKey(IDS, str(id_)) for id_ in sorted(worker.known - listed))
 
 

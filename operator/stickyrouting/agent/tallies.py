@@ -28,6 +28,8 @@ _SERIES: Mapping[str, tuple[str, str, str]] = {
     Tally.FAILED_OVER_UNREACHABLE: (names.FAILED_OVER, "cause", "unreachable"),
     Tally.REJECTED_GONE: (names.REJECTED, "cause", "gone"),
     Tally.REJECTED_UNREACHABLE: (names.REJECTED, "cause", "unreachable"),
+    Tally.OVERDUE_MOVED: (names.OVERDUE, "answer", "moved"),
+    Tally.OVERDUE_REJECTED: (names.OVERDUE, "answer", "rejected"),
     UNSERVED: (names.REJECTED, "cause", "unreachable"),
 }
 

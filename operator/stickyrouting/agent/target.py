@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from stickyrouting.agent.ending import Stage
-from stickyrouting.model.desired import Desired, Placement, decode_desired, encode_desired
+from stickyrouting.model.desired import (
+    DEFAULT_CLOSE_RATE,
+    Desired,
+    Placement,
+    decode_desired,
+    encode_desired,
+)
 from stickyrouting.model.errors import InvalidDesired
 from stickyrouting.model.keys import KeySet
 from stickyrouting.planner.placement import Load, Placed, Weights, place
@@ -110,6 +116,8 @@ def with_settings(target: Target, old: Desired) -> Target:
         version=new.version,
         endpoints=new.endpoints,
         highest_id=new.highest_id,
+        overdue=new.overdue,
+        close_rate=new.close_rate,
         placement=msgspec.structs.replace(new.placement, algorithm=algorithm),
     )
     return replace(target, desired=desired)
@@ -119,7 +127,15 @@ def settings_of(desired: Desired) -> Desired:
     """Return a desired state without what changes at runtime."""
     placement = Placement(algorithm=balance_of(desired.placement.algorithm))
     return msgspec.structs.replace(
-        desired, version=0, endpoints=(), highest_id=0, placement=placement, ends=()
+        desired,
+        version=0,
+        endpoints=(),
+        highest_id=0,
+        placement=placement,
+        ends=(),
+        overdue=(),
+        close_rate=DEFAULT_CLOSE_RATE,
+        fresh=False,
     )
 
 

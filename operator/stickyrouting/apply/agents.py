@@ -15,28 +15,35 @@ import aiohttp
 import msgspec
 
 from stickyrouting.apply.asking import Asking
+from stickyrouting.apply.ended import Ended
 from stickyrouting.model.desired import End
 from stickyrouting.model.objects import Pod
-from stickyrouting.model.observed import Key, ProxyView
+from stickyrouting.model.observed import UNASKED, Key, ProxyView
 from stickyrouting.model.report import Report
 from stickyrouting.planner.counts import STALE_SECONDS, is_news
 
 REFRESH_SECONDS = 5.0
+DRAIN_SECONDS = 0.5
+"""How often proxies are read while pods drain."""
+RELEASE_SECONDS = 0.2
+"""The same while one of them has no session left and may go at any moment."""
 BEHIND_SECONDS = 0.25
-TICK_SECONDS = 0.5
+TICK_SECONDS = 0.1
 RATE_SECONDS = 4.0
 """The shortest time over which a rate of changes is taken."""
-UNASKED = "has not been asked yet"
 
 Wake = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a proxy shall report soon: the version in force, and what became of the sessions to end."""
+    """What a proxy shall report soon: the version in force, and what became of the sessions to end; and how often it is
+    read all the same (seconds).
+    """
 
     version: int
     ends: tuple[End, ...] = ()
+    pace: float = REFRESH_SECONDS
 
     def lacks(self, report: Report) -> bool:
         """Whether a report is still to come that says so."""
@@ -68,6 +75,7 @@ class _Target:
     pods: tuple[Pod, ...]
     wake: Wake
     slot: int = -1
+    pace: float = REFRESH_SECONDS
 
 
 class Agents:
@@ -78,14 +86,19 @@ class Agents:
         self._monotonic = monotonic
         self._entries: dict[str, _Entry] = {}
         self._targets: dict[Key, _Target] = {}
+        self._ended = Ended(monotonic)
 
     def view(self, pod: Pod) -> ProxyView:
         """Return a proxy pod with its last report, or with the reason why there is none."""
-        entry = self._entries.get(pod.metadata.uid)
+        entry, gone = self._entries.get(pod.metadata.uid), self._ended.since(pod)
         if entry is None:
-            return ProxyView(pod, None, UNASKED)
+            return ProxyView(pod, None, UNASKED, gone=gone)
         age = self._monotonic() - entry.heard if entry.report else 0.0
-        return ProxyView(pod, entry.report, entry.silence, age, entry.rate)
+        return ProxyView(pod, entry.report, entry.silence, age, entry.rate, gone=gone)
+
+    def vanished(self, key: Key, present: Iterable[Pod]) -> tuple[Pod, ...]:
+        """Note which proxies a StickyService has; return those that it had until a moment ago."""
+        return self._ended.look(key, present)
 
     def awaited(self, pods: Iterable[Pod]) -> bool:
         """True while the first answer of one of the pods is still to come; each comes or fails within seconds."""
@@ -99,7 +112,7 @@ class Agents:
         """
         known = self._targets.get(key)
         asked = tuple(pod for pod in pods if pod.status.pod_ip and not pod.ended)
-        target = self._targets[key] = _Target(asked, wake, known.slot if known else -1)
+        target = self._targets[key] = _Target(asked, wake, known.slot if known else -1, wanted.pace)
         for pod in asked:
             entry = self._entries.setdefault(pod.metadata.uid, _Entry())
             behind = entry.report is None or bool(entry.silence) or wanted.lacks(entry.report)
@@ -119,15 +132,18 @@ class Agents:
             self._read_due(key, target)
 
     def forget(self, living: set[str]) -> None:
-        """Drop what is known of pods that no longer exist."""
+        """Drop what is known of pods that no longer exist, but for what counts still a moment after their end."""
+        self._ended.forget(living)
         for key, target in [*self._targets.items()]:
             target.pods = tuple(pod for pod in target.pods if pod.metadata.uid in living)
             if not target.pods:
                 del self._targets[key]
         for uid in [uid for uid in self._entries if uid not in living]:
-            reading = self._entries.pop(uid).reading
+            reading = self._entries[uid].reading
             if reading is not None:
                 reading.cancel()
+            if not self._ended.remembers(uid):
+                del self._entries[uid]
 
     async def close(self) -> None:
         """End all reads and the connections."""
@@ -136,7 +152,7 @@ class Agents:
 
     def _read_due(self, key: Key, target: _Target) -> None:
         """Read all proxies of a StickyService if its next time slot has come."""
-        slot = int((self._monotonic() + _offset(key)) // REFRESH_SECONDS)
+        slot = int((self._monotonic() + _offset(key)) // target.pace)
         if slot == target.slot:
             return
         target.slot = slot
@@ -161,6 +177,9 @@ class Agents:
             _take(entry, report, started)
         finally:
             entry.reading = None
+            if entry.silence == UNASKED:
+                # Whatever it was: nobody waits for a first answer for ever.
+                entry.silence = "could not be asked"
         stale = entry.report is not None and self._monotonic() - entry.heard >= STALE_SECONDS
         if entry.silence != silence or stale != entry.stale or is_news(entry.told, entry.report):
             entry.told, entry.stale = entry.report, stale

@@ -1,6 +1,6 @@
 """All reads of one loop, into one frozen value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -9,13 +9,18 @@ from stickyrouting.apply.ends import asked_of, standing_ends
 from stickyrouting.apply.ports import Ports
 from stickyrouting.apply.registry import Raw, identity_of
 from stickyrouting.apply.rotation import rotate_of, standing_keys, with_keys
+from stickyrouting.apply.user_budgets import remembered
 from stickyrouting.model import names
 from stickyrouting.model.desired import DESIRED_KEY, Desired, decode_desired
 from stickyrouting.model.errors import InvalidDesired
+from stickyrouting.model.nodes import Nodes
 from stickyrouting.model.objects import EndpointSlice, Pod
 from stickyrouting.model.observed import Key, Observed
-from stickyrouting.planner.endpoints import MAX_ID, parse_server_id
+from stickyrouting.model.workloads import Deployment, ReplicaSet, Workloads
+from stickyrouting.planner.drain import is_draining, origin_of
+from stickyrouting.planner.endpoints import MAX_ID, holders, parse_server_id
 from stickyrouting.render.configmap import BOOK_KEY
+from stickyrouting.watch.cache import Condition
 
 
 def observe(body: Raw, ports: Ports) -> Observed:
@@ -26,23 +31,32 @@ def observe(body: Raw, ports: Ports) -> Observed:
     slices = tuple(caches.slices_of[key.namespace, identity.service])
     desired = _desired(ports, key)
     book = _book(ports, key)
+    held = tuple(caches.held_by[key.namespace, key.name])
+    pods = {pod.metadata.uid: pod for pod in _pods(slices, ports)}
+    proxies = _proxies(ports, key)
+    vanished = ports.agents.vanished(key, proxies)
     return Observed(
         identity=identity,
         rivals=ports.registry.rivals(identity),
         service=caches.services.get(key.namespace, identity.service),
         slices=slices,
-        pods={pod.metadata.uid: pod for pod in _pods(slices, ports)},
+        pods=pods,
         desired=desired,
         book=book,
         highest_id=_highest_id(ports, key.namespace, desired, book),
         replicas=_replicas(ports, key),
-        proxies=tuple(
-            with_keys(ports.agents.view(pod), identity, near, ports) for pod in _proxies(ports, key)
-        ),
+        proxies=tuple(with_keys(ports.agents.view(pod), identity, near, ports) for pod in proxies),
         asked=asked_of(body),
         ends=standing_ends(body),
         keys=keys,
         rotate=rotate_of(body),
+        held=held,
+        workloads=_workloads(key.namespace, held, ports),
+        nodes=_nodes((*pods.values(), *held), ports),
+        protection=ports.protection(),
+        vanished=tuple(ports.agents.view(pod) for pod in vanished),
+        elsewhere=_elsewhere(key, pods.values(), ports),
+        budgets=remembered(key.namespace, ports),
     )
 
 
@@ -53,6 +67,63 @@ def _pods(slices: tuple[EndpointSlice, ...], ports: Ports) -> Iterator[Pod]:
             pod = ports.caches.pods.get(piece.metadata.namespace, ref.name) if ref else None
             if ref is not None and pod is not None and pod.metadata.uid == ref.uid:
                 yield pod
+
+
+def _nodes(pods: Iterable[Pod], ports: Ports) -> Nodes:
+    """Return the nodes of pods; of those that may not be read any more what is cached counts as nothing."""
+    nodes = ports.caches.nodes
+    if nodes.condition is Condition.FORBIDDEN:
+        return Nodes(refused=nodes.message)
+    found = {name: nodes.get("", name) for name in {pod.spec.node_name for pod in pods}}
+    return Nodes({name: node for name, node in found.items() if node is not None})
+
+
+def _workloads(namespace: str, held: tuple[Pod, ...], ports: Ports) -> Workloads:
+    """Return the controllers of pods, and the other ReplicaSets of the same Deployments."""
+    caches = ports.caches
+    owners = {pod.controller.uid: pod.controller for pod in held if pod.controller}.values()
+    # Also those that pods have left, and the siblings of all.
+    named = {owner.uid: owner.name for owner in owners} | {uid: name for name, uid in map(origin_of, held)}
+    sets = [
+        found
+        for uid, name in named.items()
+        if (found := caches.replica_sets.get(namespace, name)) and found.metadata.uid == uid
+    ]
+    parents = {found.controller.uid for found in sets if found.controller} | {owner.uid for owner in owners}
+    siblings = [found for uid in sorted(parents) for found in caches.sets_of[uid]]
+    stateful = [
+        one
+        for o in owners
+        if (one := caches.stateful_sets.get(namespace, o.name)) and one.metadata.uid == o.uid
+    ]
+    found_sets = {found.metadata.uid: found for found in (*sets, *siblings)}
+    return Workloads(
+        replica_sets=found_sets,
+        stateful_sets={found.metadata.uid: found for found in stateful},
+        deployments=_deployments(found_sets.values(), ports),
+        homeless={uid: pods for uid in found_sets if (pods := _homeless(uid, ports))},
+        kin=_kin((*found_sets, *(one.metadata.uid for one in stateful)), held, ports),
+    )
+
+
+def _kin(controllers: Iterable[str], held: tuple[Pod, ...], ports: Ports) -> dict[str, tuple[Pod, ...]]:
+    if not any(is_draining(pod) for pod in held):
+        return {}
+    ours = {pod.metadata.uid for pod in held}
+    return {
+        uid: tuple(p for p in ports.caches.controlled_by[uid] if p.metadata.uid not in ours)
+        for uid in controllers
+    }
+
+
+def _deployments(sets: Iterable[ReplicaSet], ports: Ports) -> dict[str, Deployment]:
+    owners = {(s.metadata.namespace, s.controller.name) for s in sets if s.controller}
+    found = [ports.caches.deployments.get(*owner) for owner in sorted(owners)]
+    return {one.metadata.uid: one for one in found if one is not None}
+
+
+def _homeless(uid: str, ports: Ports) -> tuple[str, ...]:
+    return tuple(sorted(p.metadata.name for p in ports.caches.controlled_by[uid] if p.unschedulable))
 
 
 def _proxies(ports: Ports, key: Key) -> list[Pod]:
@@ -72,6 +143,21 @@ def _desired(ports: Ports, key: Key) -> Desired | None:
         return decode_desired(text)
     except InvalidDesired:
         return None
+
+
+def _elsewhere(key: Key, pods: Iterable[Pod], ports: Ports) -> dict[str, int]:
+    """Return the ports behind which others list pods that they alone hold, by UID."""
+    alone = {pod.metadata.uid: (pod, held[0]) for pod in pods if len(held := holders(pod)) == 1}
+    lists = {
+        name: _desired(ports, Key(key.namespace, name)) for _, name in alone.values() if name != key.name
+    }
+    listed = {(name, e.id): e.port for name, found in lists.items() if found for e in found.endpoints}
+    records = {
+        uid: (name, record.id)
+        for uid, (pod, name) in alone.items()
+        if (record := parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID)))
+    }
+    return {uid: listed[place] for uid, place in records.items() if place in listed}
 
 
 def _book(ports: Ports, key: Key) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """What effects need from the outside, handed in: the API, the caches, the agents, the clock."""
 
+import asyncio
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,7 @@ from stickyrouting.apply.cookie_keys import KeyIds
 from stickyrouting.apply.registry import Registry
 from stickyrouting.kube.client import Kube
 from stickyrouting.model.observed import Key
+from stickyrouting.model.protection import Budget, Protection
 from stickyrouting.model.report import EndpointCount
 from stickyrouting.planner.renewal import Written
 
@@ -57,7 +60,8 @@ class Memory:
     ``highest_ids`` holds the highest server id planned per namespace, ``applied`` for each child the digest of the
     manifest and the fingerprint of the object that came of it, ``looked`` when a key slot was last looked at,
     ``statuses`` when a status was last written (both in monotonic seconds), ``said`` which one that was, ``key_ids``
-    what ids of keys stand for.
+    what ids of keys stand for, ``budgets`` those of users in a namespace and when they were read (monotonic seconds).
+    Who moves pods of a namespace holds its lock in ``turns`` meanwhile.
     """
 
     highest_ids: dict[str, int] = field(default_factory=dict)
@@ -66,11 +70,17 @@ class Memory:
     written: dict[str, Written] = field(default_factory=dict)
     key_ids: dict[str, KeyIds] = field(default_factory=dict)
     statuses: dict[Key, float] = field(default_factory=dict)
+    turns: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     said: dict[Key, Said] = field(default_factory=dict)
+    budgets: dict[str, tuple[float, tuple[Budget, ...]]] = field(default_factory=dict)
 
 
 def _untold(key: Key, told: Told | None) -> None:
     """Tell nobody."""
+
+
+def _untried() -> None:
+    """Know nothing of what keeps held pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +95,5 @@ class Ports:
     clock: Clock
     proxy_image: str
     tell_counts: TellCounts = _untold
+    protection: Callable[[], Protection | None] = _untried
     memory: Memory = field(default_factory=Memory)

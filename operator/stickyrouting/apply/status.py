@@ -2,6 +2,8 @@
 
 import datetime as dt
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -12,7 +14,7 @@ from stickyrouting.model import names
 from stickyrouting.model.errors import NotFound, StickyError
 from stickyrouting.model.observed import Identity, Observed
 from stickyrouting.model.status import Condition, Status
-from stickyrouting.planner.conditions import transitions
+from stickyrouting.planner.conditions import BLOCKED, transitions
 from stickyrouting.planner.status import is_news
 
 log = logging.getLogger(__name__)
@@ -79,19 +81,25 @@ async def tell_transitions(
 
 
 async def _post(owner: Identity, condition: Condition, moment: dt.datetime, ports: Ports) -> None:
-    kind = EventType.NORMAL if condition.status == "True" else EventType.WARNING
+    fine = condition.status == "True" and condition.reason not in BLOCKED
+    kind = EventType.NORMAL if fine else EventType.WARNING
     await post(owner, (kind, condition.reason, f"{condition.type}: {condition.message}"), moment, ports)
 
 
 async def post(owner: Identity, told: tuple[EventType, str, str], moment: dt.datetime, ports: Ports) -> None:
-    """Post an event: its type, its reason, its note; what can't be posted is logged and forgotten."""
+    """Post an event on a StickyService: its type, its reason, its note."""
+    metadata = {"namespace": owner.key.namespace, "name": owner.key.name, "uid": owner.uid}
+    regarding = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata}
+    await post_on(regarding, told, moment, ports)
+
+
+async def post_on(
+    regarding: Mapping[str, Any], told: tuple[EventType, str, str], moment: dt.datetime, ports: Ports
+) -> None:
+    """Post an event on an object; what can't be posted is logged and forgotten."""
     kind, reason, note = told
     event = Event(
-        regarding={
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
-            "metadata": {"namespace": owner.key.namespace, "name": owner.key.name, "uid": owner.uid},
-        },
+        regarding=regarding,
         type=kind,
         reason=reason,
         note=note[:1024],
@@ -101,6 +109,11 @@ async def post(owner: Identity, told: tuple[EventType, str, str], moment: dt.dat
     try:
         await ports.kube.create_event(event, moment)
     except NotFound:
-        log.debug("%s is going: event %s was not posted", owner.key, reason)
+        log.debug("%s is going: event %s was not posted", _name(regarding), reason)
     except StickyError as error:
-        log.warning("event %s of %s was not posted: %s", reason, owner.key, error)
+        log.warning("event %s of %s was not posted: %s", reason, _name(regarding), error)
+
+
+def _name(regarding: Mapping[str, Any]) -> str:
+    metadata = regarding["metadata"]
+    return f"{metadata['namespace']}/{metadata['name']}"

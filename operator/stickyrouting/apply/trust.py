@@ -1,4 +1,4 @@
-"""Where the authority is kept, and the operator's own end of every connection to an agent."""
+"""Where the authority is kept, and the operator's own end of connections to agents and from the API server."""
 
 import asyncio
 import base64
@@ -55,16 +55,27 @@ class ClientLeaf:
         return True
 
     def _load(self, now: dt.datetime) -> None:
-        leaf = self._authority.issue(names.OPERATOR_IDENTITY, now)
-        # OpenSSL reads certificates from files only.
-        descriptor, path = tempfile.mkstemp(prefix="sticky-leaf-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(leaf.certificate + leaf.private_key)
-            self.context.load_cert_chain(path)
-        finally:
-            os.unlink(path)
+        _show(self.context, self._authority.issue(names.OPERATOR_IDENTITY, now))
         self._due = now + LEAF_VALIDITY * 2 / 3
+
+
+class ServerLeaf:
+    """The operator's end of connections that the API server opens: a leaf for one DNS name; anybody may connect."""
+
+    def __init__(self, identity: str) -> None:
+        self._identity = identity
+        self._issuer = b""
+        self._due = dt.datetime.min.replace(tzinfo=dt.UTC)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+    def renew(self, authority: Authority, now: dt.datetime) -> bool:
+        """Replace the leaf if it is of another authority or a third of its life is left, and say whether."""
+        if authority.pem == self._issuer and now < self._due:
+            return False
+        _show(self.context, authority.issue(self._identity, now))
+        self._issuer, self._due = authority.pem, now + LEAF_VALIDITY * 2 / 3
+        return True
 
 
 async def renew_forever(leaf: ClientLeaf, now: Callable[[], dt.datetime]) -> NoReturn:
@@ -73,6 +84,18 @@ async def renew_forever(leaf: ClientLeaf, now: Callable[[], dt.datetime]) -> NoR
         await asyncio.sleep(RENEWAL_SECONDS)
         if leaf.renew(now()):
             log.info("the operator's own certificate was renewed")
+
+
+def _show(context: ssl.SSLContext, leaf: Leaf) -> None:
+    """Have a context show a leaf from now on; connections that exist go on."""
+    # OpenSSL reads certificates from files only.
+    descriptor, path = tempfile.mkstemp(prefix="sticky-leaf-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(leaf.certificate + leaf.private_key)
+        context.load_cert_chain(path)
+    finally:
+        os.unlink(path)
 
 
 def _secret(namespace: str, name: str, leaf: Leaf) -> Manifest:

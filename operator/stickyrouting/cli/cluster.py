@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from stickyrouting.cli.failure import Exit, Failure
 from stickyrouting.cli.kubeconfig import Target, find_target
 from stickyrouting.cli.options import Where
 from stickyrouting.kube.answers import read_answer
+from stickyrouting.kube.server_clock import ServerClock
 from stickyrouting.model.errors import Changed, NotFound, Refused, StickyError
 from stickyrouting.watch.kinds import STICKY_SERVICE
 from stickyrouting.watch.requests import NETWORK_FAULTS, describe
@@ -25,10 +27,14 @@ T = TypeVar("T")
 
 
 class Cluster:
-    """The StickyServices of one cluster, as its user may see them; raises :class:`Failure`."""
+    """The StickyServices of one cluster, as its user may see them; raises :class:`Failure`.
+
+    ``clock`` is the API server's, as its answers tell it.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.clock = ServerClock()
 
     @property
     def namespace(self) -> str:
@@ -38,7 +44,7 @@ class Cluster:
     async def get(self, name: str) -> Body:
         """Return a StickyService."""
         try:
-            return await self._send("GET", STICKY_SERVICE.path(self.namespace, name))
+            return await self.send("GET", STICKY_SERVICE.path(self.namespace, name))
         except NotFound as error:
             raise await self._missing(name, error) from error
 
@@ -56,7 +62,7 @@ class Cluster:
         patch = {"metadata": {"resourceVersion": meta["resourceVersion"], "annotations": dict(annotations)}}
         path = STICKY_SERVICE.path(self.namespace, meta["name"])
         try:
-            await self._send("PATCH", path, patch)
+            await self.send("PATCH", path, patch)
         except Changed:
             return False
         except NotFound as error:
@@ -65,15 +71,18 @@ class Cluster:
 
     async def _list(self, namespace: str | None) -> list[Body]:
         try:
-            found: list[Body] = (await self._send("GET", STICKY_SERVICE.path(namespace))).get("items") or []
+            found: list[Body] = (await self.send("GET", STICKY_SERVICE.path(namespace))).get("items") or []
         except NotFound as error:
             raise objections.not_installed(self.target) from error
         return sorted(found, key=lambda body: (body["metadata"]["namespace"], body["metadata"]["name"]))
 
-    async def _send(self, method: str, path: str, body: Body | None = None) -> Body:
-        """Send a request; raises Changed and NotFound for the caller to explain."""
+    async def send(
+        self, method: str, path: str, body: Body | None = None, select: Mapping[str, str] | None = None
+    ) -> Body:
+        """Send a request, of a list with what it selects; raises Changed and NotFound for the caller to explain."""
         target = self.target
-        query = {"fieldManager": FIELD_MANAGER} if body is not None else {}
+        sent = time.monotonic()
+        query = {"fieldManager": FIELD_MANAGER} if body is not None else dict(select or {})
         try:
             async with target.connection.session.request(
                 method,
@@ -85,6 +94,7 @@ class Cluster:
                 server_hostname=target.server_name,
                 proxy=target.proxy,
             ) as answer:
+                self.clock.heard(answer.headers.get("Date", ""), sent)
                 return read_answer(answer.status, answer.headers, await answer.read())
         except NETWORK_FAULTS as error:
             raise objections.no_answer(target, describe(error)) from error

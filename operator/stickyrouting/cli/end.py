@@ -18,8 +18,8 @@ from stickyrouting.cli.options import Patience, cluster_options, wait_options, w
 def end(sessions: tuple[str, ...], service: str, patience: Patience, timeout: float) -> None:
     """End sessions on all proxies: the clients' next requests begin new ones.
 
-    SESSION is the session's name, 16 hexadecimal digits as its state header and the logs show it; "-" reads names from
-    standard input. What is open goes on until it ends.
+    SESSION is the session's name: 16 hexadecimal digits, as its state header (spec.session.stateHeader) shows them to
+    the application. "-" reads names from standard input. What is open goes on until it ends.
 
     \b
     kubectl sticky end 5f0c1a9be2d34876 --service shop

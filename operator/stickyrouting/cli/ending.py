@@ -65,7 +65,7 @@ def _objection(word: str, number: int) -> str:
         )
     return (
         f"SESSION number {number}, {word[:SHOWN]!r}, is no name of a session:"
-        " give the 16 hexadecimal digits that its state header and the logs show"
+        " give the 16 hexadecimal digits that its state header shows to the application"
     )
 
 

@@ -4,7 +4,10 @@ import os
 
 import click
 
+from stickyrouting.cli.cordon import cordon, uncordon
+from stickyrouting.cli.drain import drain
 from stickyrouting.cli.end import end
+from stickyrouting.cli.explain import explain
 from stickyrouting.cli.keys import keys
 from stickyrouting.cli.options import cluster_options
 from stickyrouting.cli.status import status
@@ -16,13 +19,12 @@ from stickyrouting.cli.status import status
 def sticky() -> None:
     """Look after sessions that are kept on their pods.
 
-    A session is named by the 16 hexadecimal digits that its state header and the logs show.
+    A session is named by the 16 hexadecimal digits that its state header shows to the application.
     """
 
 
-sticky.add_command(status)
-sticky.add_command(end)
-sticky.add_command(keys)
+for verb in (status, explain, drain, cordon, uncordon, end, keys):
+    sticky.add_command(verb)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from stickyrouting.model.errors import Refused
 _ANONYMOUS = '"system:anonymous"'
 _ADMISSION = re.compile(r"denied (the )?request")
 """So webhooks and policies say that they refuse what the user has the right to do."""
+_RESOURCE = re.compile(r'resource "([a-z]+)"')
 _CHECK = "Check that the cluster runs and that the context is the one you mean: kubectl config get-contexts"
 
 
@@ -55,7 +56,8 @@ def _no_right(target: Target, method: str, message: str) -> Failure:
         told = f"{_server(target)} takes you for nobody: {message}. Give the context a user, or log in"
         return Failure(Exit.NO_CLUSTER, told)
     verb = "patch" if method == "PATCH" else "get" if "cannot get" in message else "list"
-    what = f"{names.PLURAL}.{names.GROUP}"
+    resource = _RESOURCE.search(message)
+    what = resource[1] if resource and resource[1] != names.PLURAL else f"{names.PLURAL}.{names.GROUP}"
     scope = "--all-namespaces" if "cluster scope" in message else f"-n {target.namespace}"
     return Failure(
         Exit.FORBIDDEN,

@@ -50,12 +50,12 @@ def where() -> Where:
     return click.get_current_context().find_root().ensure_object(_Given).place
 
 
-def wait_options(seconds: int) -> Callable[[F], F]:
-    """Return what adds ``--wait``, as ``patience``, and ``--timeout``."""
+def wait_options(seconds: int, timeout: str = "--timeout") -> Callable[[F], F]:
+    """Return what adds ``--wait``, as ``patience``, and ``--timeout`` (under another name if that is taken)."""
 
     def add(command: F) -> F:
         command = click.option(
-            "--timeout",
+            timeout,
             type=click.FloatRange(min=0, min_open=True),
             default=seconds,
             show_default=True,

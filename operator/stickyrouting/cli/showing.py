@@ -30,7 +30,7 @@ def many(bodies: Sequence[Body], form: str) -> str:
         return _json([_plain(body) for body in bodies])
     now = datetime.now(UTC)
     head = ("NAMESPACE", "NAME", "READY", "SESSIONS", "PODS", "DRAINING", "IMBALANCE", "PROXIES", "AGE")
-    return _table(head, [_row(body, now) for body in bodies])
+    return table(head, [_row(body, now) for body in bodies])
 
 
 def _json(value: object) -> str:
@@ -59,7 +59,7 @@ def _row(body: Body, now: datetime) -> Row:
         str(status.get("drainingEndpoints", "-")),
         status.get("imbalance", "-"),
         _proxies(status),
-        _age(meta.get("creationTimestamp"), now),
+        age(meta.get("creationTimestamp"), now),
     )
 
 
@@ -77,29 +77,30 @@ def _paragraphs(body: Body, now: datetime) -> Iterator[str]:
         yield _facts(status, now)
     if status.get("endpoints"):
         yield ""
-        yield from _endpoints(status["endpoints"])
+        yield from _endpoints(status["endpoints"], now)
     if status.get("ends"):
         yield ""
-        yield _table(("ENDED ON REQUEST", "STATE", "ASKED", ""), [_end(end, now) for end in status["ends"]])
+        yield table(("ENDED ON REQUEST", "STATE", "ASKED", ""), [_end(end, now) for end in status["ends"]])
 
 
 def _health(status: Body, generation: int) -> Iterator[str]:
     """What is wrong comes first, in full; what is well is one line."""
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     if not conditions:
-        yield _line(
+        yield line(
             "Ready", "no word from the operator yet: does it run, and does it watch this namespace?", "yellow"
         )
         return
     text, color = _ready(status)
-    yield _line("Ready", f"{text}: {conditions.get('Ready', {}).get('message', '')}", color)
+    yield line("Ready", f"{text}: {conditions.get('Ready', {}).get('message', '')}", color)
     if status.get("observedGeneration", generation) < generation:
-        yield _line("Behind", "the operator has not seen the newest spec yet", "yellow")
+        yield line("Behind", "the operator has not seen the newest spec yet", "yellow")
     said = {conditions.get("Ready", {}).get("message")}
     for kind, condition in conditions.items():
-        if condition["status"] != "True" and condition["message"] not in said:
+        bad = (condition["status"] == "True") is (kind == "Draining")
+        if bad and condition["message"] not in said:
             said.add(condition["message"])
-            yield _line(kind, f"{condition['reason']}: {condition['message']}", "yellow")
+            yield line(kind, f"{condition['reason']}: {condition['message']}", "yellow")
 
 
 def _ready(status: Body) -> tuple[str, str]:
@@ -117,29 +118,43 @@ def _facts(status: Body, now: datetime) -> str:
     pods = (
         f"{status.get('readyEndpoints', 0)} take new sessions, {status.get('drainingEndpoints', 0)} draining"
     )
-    lines = [_line("Sessions", counted), _line("Pods", pods), _line("Proxies", f"{_proxies(status)} ready")]
+    lines = [line("Sessions", counted), line("Pods", pods), line("Proxies", f"{_proxies(status)} ready")]
     keys = status.get("keys") or {}
     if keys:
-        since = _age(keys.get("began"), now)
-        lines.append(_line("Key", f"epoch {keys.get('epoch')} for {since}, {str(keys.get('phase')).lower()}"))
+        since = age(keys.get("began"), now)
+        lines.append(line("Key", f"epoch {keys.get('epoch')} for {since}, {str(keys.get('phase')).lower()}"))
     return "\n".join(lines)
 
 
-def _endpoints(endpoints: Sequence[Body]) -> Iterator[str]:
-    rows = [
+def _endpoints(endpoints: Sequence[Body], now: datetime) -> Iterator[str]:
+    head: Row = ("POD", "STATE", "SESSIONS", "IN FLIGHT")
+    rows: list[Row] = [
         (e["name"], _state(e["state"]), _number(e.get("sessions")), _number(e.get("connections")))
         for e in endpoints
     ]
-    yield _table(("POD", "STATE", "SESSIONS", "IN FLIGHT"), rows)
+    if any(e.get("reason") for e in endpoints):
+        head = (*head, "REASON", "SINCE", "LEFT")
+        rows = [(*row, *_drain(e, now)) for row, e in zip(rows, endpoints, strict=True)]
+    yield table(head, rows)
     if len(endpoints) >= MAX_ENDPOINTS:
         yield f"At most {MAX_ENDPOINTS} pods are listed, draining ones first."
+
+
+def _drain(endpoint: Body, now: datetime) -> Row:
+    """Return why and since when an endpoint drains, and how long it may yet."""
+    since = endpoint.get("drainingSince")
+    return (
+        endpoint.get("reason", ""),
+        f"{age(since, now)} ago" if since else "",
+        time_left(endpoint.get("deadline"), now) if since else "",
+    )
 
 
 def _end(end: Body, now: datetime) -> Row:
     return (
         end["session"],
         _state(end["state"]),
-        f"{_age(end.get('askedAt'), now)} ago",
+        f"{age(end.get('askedAt'), now)} ago",
         end.get("message", ""),
     )
 
@@ -148,7 +163,8 @@ def _state(state: str) -> str:
     return _colored(state, _STATES.get(state, "red"))
 
 
-def _line(label: str, text: str, color: str | None = None) -> str:
+def line(label: str, text: str, color: str | None = None) -> str:
+    """Return a line with a label, folded."""
     indent = " " * 12
     # Names of pods stay whole, so that they can be copied.
     fold = textwrap.TextWrapper(WIDTH, break_on_hyphens=False, break_long_words=False)
@@ -166,19 +182,31 @@ def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def _age(since: str | None, now: datetime) -> str:
+def age(since: str | None, now: datetime) -> str:
     """Return how long ago a moment was, as kubectl writes it."""
     try:
-        seconds = max(0, int((now - datetime.fromisoformat(since or "")).total_seconds()))
+        return _span(int((now - datetime.fromisoformat(since or "")).total_seconds()))
     except (ValueError, TypeError):
         return "-"
+
+
+def time_left(until: str | None, now: datetime) -> str:
+    """Return how far away a moment is, as above."""
+    try:
+        return _span(int((datetime.fromisoformat(until or "") - now).total_seconds()))
+    except (ValueError, TypeError):
+        return "-"
+
+
+def _span(seconds: int) -> str:
+    seconds = max(0, seconds)
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= 2 * length:
             return f"{seconds // length}{unit}"
     return f"{seconds}s"
 
 
-def _table(head: Row, rows: Sequence[Row]) -> str:
+def table(head: Row, rows: Sequence[Row]) -> str:
     """Return columns that line up, whatever is colored in them."""
     cells = [head, *rows]
     widths = [max(len(click.unstyle(row[column])) for row in cells) for column in range(len(head))]

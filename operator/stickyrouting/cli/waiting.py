@@ -1,7 +1,7 @@
 """Waiting for the operator's answer: bounded, and saying what for."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import click
@@ -26,11 +26,20 @@ async def wait_for(cluster: Cluster, name: str, seconds: float, look: Callable[[
 
     An API server that does not answer meanwhile is asked again.
     """
+
+    async def ask() -> A:
+        return look(await cluster.get(name))
+
+    return await keep_asking(ask, seconds)
+
+
+async def keep_asking(ask: Callable[[], Awaitable[A]], seconds: float) -> A:
+    """Ask until there is an answer and no :class:`Waiting`, as above."""
     loop = asyncio.get_running_loop()
     start, said, why = loop.time(), "", "the API server's answer"
     while True:
         try:
-            return look(await cluster.get(name))
+            return await ask()
         except Waiting as waiting:
             why = str(waiting)
         except Away as failure:

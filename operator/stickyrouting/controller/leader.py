@@ -11,14 +11,16 @@ from typing import Any
 
 from stickyrouting.apply.agents import Agents
 from stickyrouting.apply.authority import Authority
-from stickyrouting.apply.caches import Caches
+from stickyrouting.apply.caches import Caches, node_reflector
 from stickyrouting.apply.forgetting import forget
+from stickyrouting.apply.guard import Watchman
 from stickyrouting.apply.ports import Clock, Ports
 from stickyrouting.apply.reconcile import Next, reconcile
 from stickyrouting.apply.registry import Registry, identity_of, key_of
 from stickyrouting.apply.trust import ClientLeaf, ensure_authority, renew_forever
 from stickyrouting.controller.credentials import Credentials
 from stickyrouting.controller.gauges import show_counts
+from stickyrouting.controller.guarding import guard_forever, installed
 from stickyrouting.controller.handlers import make_registry
 from stickyrouting.controller.settings import Settings
 from stickyrouting.controller.sweep import sweep_forever
@@ -28,16 +30,18 @@ from stickyrouting.kube.client import Kube
 from stickyrouting.metrics import operator_table as table
 from stickyrouting.metrics.table import Metrics
 from stickyrouting.model.errors import Unreachable
+from stickyrouting.model.nodes import Node
 from stickyrouting.model.observed import Key
+from stickyrouting.watch.cache import Cache
 from stickyrouting.watch.connection import Connection
 
 Scope = str | None
 log = logging.getLogger(__name__)
 
 
-def system_clock() -> Clock:
-    """Return the machine's clocks."""
-    return Clock(epoch_ms=lambda: time.time_ns() // 1_000_000, monotonic=time.monotonic)
+def system_clock(kube: Kube) -> Clock:
+    """Return the API server's time for what others read, and the machine's monotonic clock."""
+    return Clock(epoch_ms=kube.clock.epoch_ms, monotonic=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +64,24 @@ class Leader:
         self._clock = clock
         self._leaf = ClientLeaf(authority, clock.moment())
         scopes: tuple[Scope, ...] = given.settings.namespaces or (None,)
-        self._ports = {scope: self._make_ports(authority, clock) for scope in scopes}
+        self._watchmen = {scope: Watchman(installed(given.settings)) for scope in scopes}
+        self._nodes: Cache[Node] = Cache(Node)
+        self._ports = {scope: self._make_ports(scope, authority, clock) for scope in scopes}
         self._tasks = Tasks(self._loop)
         self._sweep_soon = {scope: asyncio.Event() for scope in scopes}
 
-    def _make_ports(self, authority: Authority, clock: Clock) -> Ports:
+    def _make_ports(self, scope: Scope, authority: Authority, clock: Clock) -> Ports:
+        watchman = self._watchmen[scope]
         return Ports(
             kube=self._given.kube,
-            caches=Caches(),
+            caches=Caches(self._nodes),
             registry=self._registry,
             agents=Agents(self._leaf.context, clock.monotonic),
             authority=authority,
             clock=clock,
             proxy_image=self._given.settings.proxy_image,
             tell_counts=partial(show_counts, self._given.metrics),
+            protection=lambda: watchman.seen,
         )
 
     async def run(self) -> None:
@@ -86,6 +94,7 @@ class Leader:
                 log.info("caches are filled")
                 for scope, ports in self._ports.items():
                     group.create_task(ports.agents.poll())
+                    group.create_task(guard_forever(self._watchmen[scope], ports, self._tasks))
                     group.create_task(sweep_forever(scope, ports, self._tasks, self._sweep_soon[scope]))
                 await watch_forever(self._given.kube, self._given.settings.namespaces, self._watch)
         finally:
@@ -93,6 +102,7 @@ class Leader:
             await asyncio.gather(*(ports.agents.close() for ports in self._ports.values()))
 
     def _start_caches(self, group: asyncio.TaskGroup) -> None:
+        group.create_task(node_reflector(self._given.connection, self._nodes).run())
         for scope, ports in self._ports.items():
             ports.caches.subscribe(self._tasks.wake, self._wake_service)
             for reflector in ports.caches.reflectors(self._given.connection, scope):
@@ -147,7 +157,7 @@ class Leader:
 
 async def lead(given: Surroundings) -> None:
     """Act as the leader until cancelled; waits for the API server as long as it takes."""
-    clock = system_clock()
+    clock = system_clock(given.kube)
     authority = await _authority(given, clock)
     await Leader(given, authority, clock).run()
 

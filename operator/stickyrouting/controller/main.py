@@ -12,14 +12,18 @@ from collections.abc import Callable, Coroutine
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from stickyrouting.apply.evictions import Evictions
+from stickyrouting.apply.webhook import Place, Webhook
 from stickyrouting.controller.credentials import Credentials, kopf_session
+from stickyrouting.controller.evictions import guard_evictions
 from stickyrouting.controller.health import serve_health
-from stickyrouting.controller.leader import Surroundings, lead
+from stickyrouting.controller.leader import Surroundings, lead, system_clock
 from stickyrouting.controller.settings import InvalidSettings, Settings, read_settings
 from stickyrouting.kube.client import Kube, Observer
 from stickyrouting.kube.lease import Lease, LeaseLost, LeaseRef
 from stickyrouting.metrics import operator_table as table
 from stickyrouting.metrics.table import Metrics
+from stickyrouting.model.protection import EvictionMode
 from stickyrouting.watch.connection import Connection, InvalidConnection, in_cluster
 
 EXIT_USAGE = 2
@@ -46,9 +50,27 @@ async def run(settings: Settings, connection: Connection, credentials: Callable[
     try:
         async with connection, Kube(connection, observe=_counter(metrics)) as kube:
             given = Surroundings(settings, connection, kube, credentials, metrics)
-            await _until_told(_campaign(given))
+            await _until_told(_serve(given))
     finally:
         await health.cleanup()
+
+
+async def _serve(given: Surroundings) -> None:
+    """Answer evictions if the chart asks for it, on every replica, and campaign for the Lease."""
+    settings, clock = given.settings, system_clock(given.kube)
+    if settings.evictions is not EvictionMode.WEBHOOK:
+        await _campaign(given)
+        return
+    place = Place(
+        settings.namespace, settings.authority_name, settings.webhook_service, settings.webhook_name
+    )
+    hook, evictions = Webhook(given.kube, place, clock), Evictions(given.kube, clock)
+    guard = asyncio.create_task(guard_evictions(settings.webhook_port, hook, evictions))
+    try:
+        await _campaign(given)
+    finally:
+        guard.cancel()
+        await asyncio.wait({guard})
 
 
 async def _campaign(given: Surroundings) -> None:

@@ -7,8 +7,10 @@ import kopf
 
 from stickyrouting.model import names
 from stickyrouting.model.errors import StickyError
+from stickyrouting.model.protection import EvictionMode
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+PORT_WEBHOOK = 9443
 
 
 class InvalidSettings(StickyError):
@@ -17,7 +19,7 @@ class InvalidSettings(StickyError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the chart hands to the operator; ``namespaces`` empty means all."""
+    """What the chart hands to the operator; ``namespaces`` empty means all, ``policy`` that none is installed."""
 
     pod_name: str
     namespace: str
@@ -26,6 +28,9 @@ class Settings:
     namespaces: tuple[str, ...]
     port: int
     log_level: str
+    evictions: EvictionMode = EvictionMode.OFF
+    webhook_port: int = PORT_WEBHOOK
+    policy: str = ""
 
     @property
     def lease_name(self) -> str:
@@ -36,6 +41,16 @@ class Settings:
     def authority_name(self) -> str:
         """The Secret that keeps the certificate authority."""
         return f"{self.release}-ca"
+
+    @property
+    def webhook_service(self) -> str:
+        """The Service by which the API server reaches the webhook for evictions, and the name of its certificate."""
+        return f"{self.release}-evictions"
+
+    @property
+    def webhook_name(self) -> str:
+        """The ValidatingWebhookConfiguration of the webhook for evictions; it belongs to the whole cluster."""
+        return f"{self.webhook_service}-{self.namespace}"
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -49,6 +64,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         namespaces=tuple(sorted({n.strip() for n in namespaces.split(",") if n.strip()})),
         port=_port(environment.get("STICKY_PORT", "8080")),
         log_level=_log_level(environment.get("STICKY_LOG_LEVEL", "INFO").upper()),
+        evictions=_evictions(environment.get("STICKY_EVICTIONS", EvictionMode.OFF.value)),
+        policy=environment.get("STICKY_HOLD_POLICY", ""),
+        webhook_port=_port(environment.get("STICKY_WEBHOOK_PORT", str(PORT_WEBHOOK)), "STICKY_WEBHOOK_PORT"),
     )
 
 
@@ -66,9 +84,19 @@ def _log_level(text: str) -> str:
     return text
 
 
-def _port(text: str) -> int:
+def _evictions(text: str) -> EvictionMode:
+    try:
+        return EvictionMode(text)
+    except ValueError:
+        modes = ", ".join(EvictionMode)
+        raise InvalidSettings(
+            f"environment variable STICKY_EVICTIONS is {text!r}; set it to one of {modes}"
+        ) from None
+
+
+def _port(text: str, name: str = "STICKY_PORT") -> int:
     if not text.isdecimal() or not 0 <= int(text) <= 65535:
-        raise InvalidSettings(f"environment variable STICKY_PORT is {text!r}; set it to a port number")
+        raise InvalidSettings(f"environment variable {name} is {text!r}; set it to a port number")
     return int(text)
 
 

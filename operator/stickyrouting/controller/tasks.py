@@ -9,6 +9,7 @@ from stickyrouting.model.errors import StickyError, Unreachable
 from stickyrouting.model.observed import Key
 
 IDLE_SECONDS = 20.0
+NEAR_SECONDS = 1.0
 SOON_SECONDS = 0.3
 LAST_SOON_SECONDS = 5.0
 COALESCE_SECONDS = 0.02
@@ -88,7 +89,7 @@ class Task:
             interval, self._soon = self._soon, min(self._soon * 1.5, LAST_SOON_SECONDS)
             return interval
         self._soon = SOON_SECONDS
-        return IDLE_SECONDS
+        return NEAR_SECONDS if outcome is Next.NEAR else IDLE_SECONDS
 
 
 class Tasks:

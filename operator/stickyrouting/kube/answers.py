@@ -45,4 +45,4 @@ def error_of(code: int, headers: Mapping[str, str], body: bytes) -> StickyError:
         return NotFound(message)
     if code in _REFUSALS:
         return Refused(message, code)
-    return Unreachable(f"HTTP {code}: {message}", after=max(1.0, retry_after(headers)))
+    return Unreachable(f"HTTP {code}: {message}", after=max(1.0, retry_after(headers)), status=code)

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from msgspec import to_builtins
+
 from stickyrouting.kube.answers import Manifest
 from stickyrouting.kube.transport import Request
 from stickyrouting.model.names import FIELD_MANAGER
+from stickyrouting.model.objects import OwnerReference
 from stickyrouting.watch.kinds import POD, Kind, kind_of
 
 PAGE_SIZE = 500
@@ -27,18 +30,27 @@ class Admission(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PodPatch:
-    """Our keys of one pod: a value sets, None removes; refused (Changed) if the pod changed meanwhile."""
+    """Keys of one pod: a value sets, None removes; refused (Changed) if the pod changed meanwhile. ``owners`` replace
+    those that it has.
+    """
 
     namespace: str
     name: str
     resource_version: str
     labels: Mapping[str, str | None] = field(default_factory=dict)
     annotations: Mapping[str, str | None] = field(default_factory=dict)
+    owners: tuple[OwnerReference, ...] | None = None
 
 
 def make_get(kind: Kind, namespace: str | None, name: str) -> Request:
     """Read one object."""
     return Request("get", "GET", kind, kind.path(namespace, name))
+
+
+def make_discovery(kind: Kind) -> Request:
+    """Read which resources the API server has in a kind's group and version."""
+    root = "/apis" if "/" in kind.api_version else "/api"
+    return Request("get", "GET", kind, f"{root}/{kind.api_version}")
 
 
 def make_list(kind: Kind, namespace: str | None, selector: str, token: str) -> Request:
@@ -71,6 +83,9 @@ def make_pod_patch(patch: PodPatch) -> Manifest:
         metadata["labels"] = dict(patch.labels)
     if patch.annotations:
         metadata["annotations"] = dict(patch.annotations)
+    if patch.owners is not None:
+        # A list is replaced as a whole (RFC 7386): those of others are carried over.
+        metadata["ownerReferences"] = [to_builtins(owner) for owner in patch.owners]
     return {"apiVersion": POD.api_version, "kind": POD.kind, "metadata": metadata}
 
 
@@ -83,12 +98,29 @@ def make_create(manifest: Manifest, admission: Admission) -> Request:
 
 
 def make_delete(reference: Manifest) -> Request:
-    """Delete an object, its dependents in the background; a uid in the reference is a precondition."""
+    """Delete an object, its dependents in the background; uid and resourceVersion in it are preconditions."""
     options: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-    uid = reference["metadata"].get("uid")
-    if uid:
-        options["preconditions"] = {"uid": uid}
+    named = {key: reference["metadata"].get(key) for key in ("uid", "resourceVersion")}
+    preconditions = {key: value for key, value in named.items() if value}
+    if preconditions:
+        options["preconditions"] = preconditions
     return Request("delete", "DELETE", _kind(reference), _path(reference), {}, options)
+
+
+def make_trial_delete(reference: Manifest) -> Request:
+    """Ask whether an object could be deleted; nothing is.
+
+    With a body the API server overlooks the dryRun in the query, which tells readers of its audit log what it was.
+    """
+    options: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "dryRun": ["All"]}
+    return Request("delete", "DELETE", _kind(reference), _path(reference), {"dryRun": "All"}, options)
+
+
+def make_trial_eviction(pod: Manifest) -> Request:
+    """Ask whether a pod could be evicted; nothing is (Kubernetes documentation, "API-initiated Eviction")."""
+    metadata = {key: pod["metadata"][key] for key in ("namespace", "name")}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+    return Request("create", "POST", _kind(pod), _path(pod, "eviction"), {"dryRun": "All"}, eviction)
 
 
 def _kind(manifest: Manifest) -> Kind:

@@ -5,6 +5,7 @@ watches, so that operator and agents prove themselves in one way.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,6 +23,8 @@ from stickyrouting.watch.kinds import Kind
 from stickyrouting.watch.requests import NETWORK_FAULTS, describe
 
 Observer = Callable[[str, str, str], None]
+Heard = Callable[[str, float], None]
+"""Takes the Date of an answer, and when its request was sent (monotonic seconds)."""
 
 _OUTCOMES: dict[type[StickyError], str] = {
     Changed: "changed",
@@ -49,13 +52,18 @@ def no_observer(verb: str, plural: str, outcome: str) -> None:
 
 
 class Transport:
-    """Sends requests with a time limit in seconds and tells an observer of each call's outcome."""
+    """Sends requests with a time limit in seconds and tells an observer of each call's outcome; ``heard`` is told what
+    time the server has.
+    """
 
-    def __init__(self, connection: Connection, timeout: float, observe: Observer, user_agent: str) -> None:
+    def __init__(
+        self, connection: Connection, timeout: float, observe: Observer, user_agent: str, heard: Heard
+    ) -> None:
         self._connection = connection
         self._timeout = timeout
         self._observe = observe
         self._user_agent = user_agent
+        self._heard = heard
         # Untyped in the library, hence Any.
         self._client: Any = None
         self._connector: aiohttp.TCPConnector | None = None
@@ -92,6 +100,7 @@ class Transport:
         if self._client is None:
             raise RuntimeError("the client is used outside of its 'async with' block")
         query = f"?{urlencode(request.query)}" if request.query else ""
+        sent = time.monotonic()
         try:
             # Two limits: the client's own ends the connection, the outer one holds even if that hangs.
             async with asyncio.timeout(self._timeout):
@@ -102,6 +111,7 @@ class Transport:
                     body=request.body,
                     _request_timeout=aiohttp.ClientTimeout(total=self._timeout),
                 )
+                self._heard(response.headers.get("Date", ""), sent)
                 body: bytes = await response.read()
         except NETWORK_FAULTS as error:
             raise Unreachable(f"{request.verb} {request.path}: {describe(error)}") from error

@@ -22,6 +22,8 @@ WAITING = "sticky_agent_waiting_births"
 REFUSED = "sticky_agent_refused_births_total"
 FAILED_OVER = "sticky_agent_failed_over_sessions_total"
 REJECTED = "sticky_agent_rejected_requests_total"
+OVERDUE = "sticky_agent_overdue_sessions_total"
+CLOSED = "sticky_agent_closed_connections_total"
 UNREACHED = "sticky_agent_unreached_servers"
 INVALID_COOKIES = "sticky_agent_invalid_cookies_total"
 RELOADS = "sticky_agent_reloads_total"
@@ -92,6 +94,18 @@ AGENT: tuple[Metric, ...] = (
         "Requests of sessions that no pod was given: theirs was gone (spec.session.onLost), or none could be reached"
         " (503).",
         ("cause",),
+    ),
+    Metric(
+        OVERDUE,
+        Kind.COUNTER,
+        "What became of sessions that were left on a pod at its drain's deadline (spec.drain.onTimeout): sessions moved"
+        " to another pod, requests rejected. None of them counts as failed over.",
+        ("answer",),
+    ),
+    Metric(
+        CLOSED,
+        Kind.COUNTER,
+        "WebSockets and other long connections closed because the deadline of their pod's drain has passed.",
     ),
     Metric(
         UNREACHED,

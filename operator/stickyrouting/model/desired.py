@@ -99,7 +99,7 @@ class Cookie(_Wire, frozen=True):
 
 
 class OnLost(StrEnum):
-    """What the next request of a session meets whose pod is lost: another pod, or a refusal."""
+    """What the next request of a session meets whose pod is lost, or has passed its deadline: another, or a refusal."""
 
     REBIND = "Rebind"
     REJECT = "Reject"
@@ -129,12 +129,13 @@ class Retry(StrEnum):
 
 
 class Lost(_Wire, frozen=True):
-    """What happens to a session whose pod is lost."""
+    """What happens to a session whose pod is lost (``action``), or has drained until its deadline (``overdue``)."""
 
     action: OnLost = OnLost.REBIND
     status: RejectStatus = RejectStatus.GONE
     cookie: RejectCookie = RejectCookie.REMOVE
     retry: Retry = Retry.SAFE
+    overdue: OnLost = OnLost.REBIND
 
 
 class Tls(_Wire, frozen=True):
@@ -162,7 +163,10 @@ class Endpoint(_Wire, frozen=True):
     """One life of a pod behind the Service; ``id`` is its identity on every proxy and is never reused.
 
     ``weight`` is its share beside the others, 0 to 1000 (0: takes no new session unless nothing else serves);
-    ``ready_since_ms`` (epoch) is when it last turned ready, 0 if that is not known.
+    ``ready_since_ms`` (epoch) is when it last turned ready, 0 if that is not known. A ``former`` one is of a revision
+    that is being replaced: it takes new sessions as far as those of the new revision can't. The weight of a ``resting``
+    one is 0 only because it is cordoned, or its node is: it comes before those that are not ready, or drain. A
+    ``leaving`` one was asked to end, and keeps its sessions until it has: a new one would be lost in seconds.
     """
 
     id: int
@@ -172,6 +176,9 @@ class Endpoint(_Wire, frozen=True):
     state: EndpointState
     weight: int = DEFAULT_WEIGHT
     ready_since_ms: int = 0
+    former: bool = False
+    resting: bool = False
+    leaving: bool = False
 
 
 class Timeouts(_Wire, frozen=True):
@@ -204,6 +211,14 @@ class End(_Wire, frozen=True):
 
 
 END_SECONDS = 60
+DEFAULT_CLOSE_RATE = 10
+
+
+class Overdue(_Wire, frozen=True):
+    """A server whose pod has drained until its deadline (``since_ms``, epoch): its sessions are its own no more."""
+
+    id: int
+    since_ms: int
 
 
 class Desired(_Wire, frozen=True):
@@ -214,7 +229,9 @@ class Desired(_Wire, frozen=True):
     server id that ever stood in the list: an operator that starts anew goes on above it. ``state_header`` is the header
     that tells the application of its sessions; without one it is told nothing. Without ``tls`` clients speak plain
     HTTP; ``trusted_proxies`` are the networks whose word about their clients is believed. ``earlier`` is what holds of
-    the times before.
+    the times before. ``overdue`` servers are endpoints still, or were, and keep no session while another endpoint
+    is listed; what is open there for long is closed by all proxies together at ``close_rate`` per second (0: not at
+    all). ``fresh``: no proxy has served yet, so that no session can be older than the proxies that read this.
     """
 
     version: int
@@ -237,6 +254,27 @@ class Desired(_Wire, frozen=True):
     tls: Tls | None = None
     trusted_proxies: tuple[str, ...] = ()
     earlier: Earlier = Earlier()
+    overdue: tuple[Overdue, ...] = ()
+    close_rate: int = DEFAULT_CLOSE_RATE
+    fresh: bool = False
+
+
+def overdue_ids(desired: Desired) -> frozenset[int]:
+    """Return the ids of servers that keep no session; while all endpoints are overdue none of them is meant.
+
+    There is nowhere else to go then, nor to those that are about to end: their sessions stay until the pods end.
+    """
+    if not desired.overdue:
+        return frozenset()
+    over = frozenset(one.id for one in desired.overdue)
+    staying = {endpoint.id for endpoint in desired.endpoints if not endpoint.leaving}
+    return over if staying - over else over - {endpoint.id for endpoint in desired.endpoints}
+
+
+def faithful(desired: Desired) -> tuple[Endpoint, ...]:
+    """Return the endpoints that keep their sessions: all but those whose deadline has passed."""
+    over = overdue_ids(desired)
+    return tuple(endpoint for endpoint in desired.endpoints if endpoint.id not in over)
 
 
 def secure_of(desired: Desired) -> Secure:

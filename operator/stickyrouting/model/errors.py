@@ -23,11 +23,15 @@ class InvalidKeys(StickyError):
 
 
 class Unreachable(StickyError):
-    """A party could not be reached or did not answer in time: retry after ``after`` seconds."""
+    """A party could not be reached or did not answer in time: retry after ``after`` seconds.
 
-    def __init__(self, message: str, after: float = 1.0) -> None:
+    ``status`` is the HTTP status, 0 if there was no answer.
+    """
+
+    def __init__(self, message: str, after: float = 1.0, status: int = 0) -> None:
         super().__init__(message)
         self.after = after
+        self.status = status
 
 
 class Refused(StickyError):

@@ -25,6 +25,34 @@ ANNOTATION_WEIGHT = f"{GROUP}/weight"
 ANNOTATION_END = f"{GROUP}/end"
 ANNOTATION_ROTATE_KEYS = f"{GROUP}/rotate-keys"
 
+LABEL_DETACHED = f"{GROUP}/detached"
+ANNOTATION_DETACHED_FROM = f"{GROUP}/detached-from"
+ANNOTATION_DETACHED_LABELS = f"{GROUP}/detached-labels"
+ANNOTATION_DRAINING = f"{GROUP}/draining"
+ANNOTATION_DRAINING_SINCE = f"{GROUP}/draining-since"
+ANNOTATION_DRAIN_TIMEOUT = f"{GROUP}/drain-timeout"
+ANNOTATION_DRAIN_DEADLINE = f"{GROUP}/drain-deadline"
+"""When the wait of a draining pod ends that ends early because too many drain (RFC 3339)."""
+ANNOTATION_DRAIN = f"{GROUP}/drain"
+ANNOTATION_CORDON = f"{GROUP}/cordon"
+ANNOTATION_EVICTED = f"{GROUP}/evicted"
+"""When somebody last tried to evict a pod that was held (RFC 3339), to the minute."""
+DRAIN_ANNOTATIONS = (
+    ANNOTATION_DETACHED_FROM,
+    ANNOTATION_DETACHED_LABELS,
+    ANNOTATION_DRAINING,
+    ANNOTATION_DRAINING_SINCE,
+    ANNOTATION_DRAIN_DEADLINE,
+)
+"""What stands on a pod because it drains, to be taken away when it stays."""
+
+ANNOTATION_OFF = f"{GROUP}/switched-off"
+"""Since when the dead man's switch lets controllers delete held pods (RFC 3339), on the binding of the policy."""
+ANNOTATION_POKE = f"{GROUP}/poke"
+"""A change of a ReplicaSet or StatefulSet that has its controller look again at once."""
+HOLD_BUDGET = "stickyrouting-hold"
+"""The PodDisruptionBudget of a namespace's held pods, where evictions are refused by budgets."""
+
 PORT_TRAFFIC = 8080
 PORT_HAPROXY = 8404
 PORT_AGENT = 8443

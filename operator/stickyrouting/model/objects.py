@@ -6,20 +6,22 @@ Field meanings: the Kubernetes API reference, v1.35. Times stay RFC 3339 texts, 
 import msgspec
 
 
-class _Part(msgspec.Struct, frozen=True, rename="camel", gc=False):
+class Part(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Base of the slim structs."""
 
 
-class OwnerReference(_Part, frozen=True):
+class OwnerReference(Part, frozen=True):
     """Who an object belongs to."""
 
     kind: str = ""
     name: str = ""
     uid: str = ""
     controller: bool = False
+    api_version: str = ""
+    block_owner_deletion: bool = False
 
 
-class Meta(_Part, frozen=True):
+class Meta(Part, frozen=True):
     """The metadata that decisions look at."""
 
     name: str = ""
@@ -34,38 +36,39 @@ class Meta(_Part, frozen=True):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class ContainerPort(_Part, frozen=True):
+class ContainerPort(Part, frozen=True):
     """A port that a container declares."""
 
     container_port: int
     name: str = ""
 
 
-class Container(_Part, frozen=True):
+class Container(Part, frozen=True):
     """A regular container of a pod."""
 
     name: str
     ports: tuple[ContainerPort, ...] = ()
 
 
-class PodSpec(_Part, frozen=True):
+class PodSpec(Part, frozen=True):
     """What a pod runs; native sidecars are init containers and so not among these."""
 
     containers: tuple[Container, ...] = ()
+    node_name: str = ""
 
 
-class Moment(_Part, frozen=True):
+class Moment(Part, frozen=True):
     """That a container began to run, or ended."""
 
 
-class ContainerState(_Part, frozen=True):
+class ContainerState(Part, frozen=True):
     """Whether a container runs or has ended; neither while it waits."""
 
     running: Moment | None = None
     terminated: Moment | None = None
 
 
-class ContainerStatus(_Part, frozen=True):
+class ContainerStatus(Part, frozen=True):
     """How often a container was restarted in place, and how it is between two of its lives."""
 
     name: str
@@ -81,15 +84,16 @@ class ContainerStatus(_Part, frozen=True):
         return self.state.terminated is not None or self.last_state.terminated is not None
 
 
-class PodCondition(_Part, frozen=True):
-    """One condition of a pod, and since when it is so."""
+class PodCondition(Part, frozen=True):
+    """One condition of a pod, since when it is so, and why."""
 
     type: str
     status: str
     last_transition_time: str | None = None
+    reason: str = ""
 
 
-class PodStatus(_Part, frozen=True):
+class PodStatus(Part, frozen=True):
     """Where a pod is in its life."""
 
     phase: str = ""
@@ -98,12 +102,22 @@ class PodStatus(_Part, frozen=True):
     conditions: tuple[PodCondition, ...] = ()
 
 
-class Pod(_Part, frozen=True):
+class Pod(Part, frozen=True):
     """A pod."""
 
     metadata: Meta
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+    @property
+    def controller(self) -> OwnerReference | None:
+        """The object that controls it, if there is one."""
+        return next((owner for owner in self.metadata.owner_references if owner.controller), None)
+
+    @property
+    def leaving(self) -> bool:
+        """True once its deletion was asked for."""
+        return self.metadata.deletion_timestamp is not None
 
     @property
     def ended(self) -> bool:
@@ -114,6 +128,14 @@ class Pod(_Part, frozen=True):
     def pending(self) -> bool:
         """True before its regular containers were started for the first time (Pod Lifecycle: phase Pending)."""
         return self.status.phase == "Pending"
+
+    @property
+    def unschedulable(self) -> bool:
+        """True while no node takes the pod (API reference: PodConditionType PodScheduled)."""
+        return any(
+            c.type == "PodScheduled" and c.status == "False" and c.reason == "Unschedulable"
+            for c in self.status.conditions
+        )
 
     @property
     def ready(self) -> bool:
@@ -127,7 +149,7 @@ class Pod(_Part, frozen=True):
         return next((c.last_transition_time or "" for c in found), "")
 
 
-class ServicePort(_Part, frozen=True):
+class ServicePort(Part, frozen=True):
     """One port of a Service."""
 
     port: int
@@ -135,24 +157,25 @@ class ServicePort(_Part, frozen=True):
     protocol: str = "TCP"
 
 
-class ServiceSpec(_Part, frozen=True):
+class ServiceSpec(Part, frozen=True):
     """What a Service exposes."""
 
     type: str = "ClusterIP"
     cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    selector: dict[str, str] = {}
     ip_families: tuple[str, ...] = ()
     ip_family_policy: str | None = None
     ports: tuple[ServicePort, ...] = ()
 
 
-class Service(_Part, frozen=True):
+class Service(Part, frozen=True):
     """A Service."""
 
     metadata: Meta
     spec: ServiceSpec = ServiceSpec()
 
 
-class TargetRef(_Part, frozen=True):
+class TargetRef(Part, frozen=True):
     """The object behind an address of an EndpointSlice."""
 
     kind: str = ""
@@ -160,7 +183,7 @@ class TargetRef(_Part, frozen=True):
     uid: str = ""
 
 
-class SliceConditions(_Part, frozen=True):
+class SliceConditions(Part, frozen=True):
     """Conditions of one address; absent means unknown, which the API tells consumers to read as ready."""
 
     ready: bool | None = None
@@ -168,7 +191,7 @@ class SliceConditions(_Part, frozen=True):
     terminating: bool | None = None
 
 
-class SliceEndpoint(_Part, frozen=True):
+class SliceEndpoint(Part, frozen=True):
     """One address of an EndpointSlice."""
 
     addresses: tuple[str, ...]
@@ -176,7 +199,7 @@ class SliceEndpoint(_Part, frozen=True):
     target_ref: TargetRef | None = None
 
 
-class SlicePort(_Part, frozen=True):
+class SlicePort(Part, frozen=True):
     """A port of an EndpointSlice; its name is that of the Service's port."""
 
     name: str | None = None
@@ -184,7 +207,7 @@ class SlicePort(_Part, frozen=True):
     protocol: str | None = "TCP"
 
 
-class EndpointSlice(_Part, frozen=True):
+class EndpointSlice(Part, frozen=True):
     """An EndpointSlice (discovery.k8s.io/v1)."""
 
     metadata: Meta

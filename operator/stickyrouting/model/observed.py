@@ -3,9 +3,12 @@
 import msgspec
 
 from stickyrouting.model.desired import Desired
+from stickyrouting.model.nodes import Nodes
 from stickyrouting.model.objects import EndpointSlice, Pod, Service
+from stickyrouting.model.protection import Budget, Protection
 from stickyrouting.model.report import Report
 from stickyrouting.model.status import EndStatus, KeyStatus
+from stickyrouting.model.workloads import Workloads
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
@@ -28,6 +31,8 @@ class Identity(msgspec.Struct, frozen=True):
     service: str
 
 
+UNASKED = "has not been asked yet"
+"""The silence of a proxy of which nobody knows anything yet: its first answer comes, or fails, within seconds."""
 EXPIRED = "shows a certificate that has expired; a new one is being written"
 """The silence of a proxy whose certificate is too old to be believed."""
 
@@ -48,7 +53,8 @@ class ProxyView(msgspec.Struct, frozen=True):
     """One proxy pod, with what its agent reported last; ``silence`` says why there is nothing newer.
 
     ``age`` is that of the report in seconds (monotonic), ``rate`` the changes per second of the map that the agent
-    noted between its last reports.
+    noted between its last reports. ``gone`` is how long ago in seconds (monotonic) the operator first saw that the
+    proxy had ended, None while it has not.
     """
 
     pod: Pod
@@ -57,6 +63,7 @@ class ProxyView(msgspec.Struct, frozen=True):
     age: float = 0.0
     rate: float = 0.0
     keys: KeysSeen | None = None
+    gone: float | None = None
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -66,7 +73,10 @@ class Observed(msgspec.Struct, frozen=True):
     addresses without a pod, ``highest_id`` the highest server id seen in the namespace. ``replicas`` is what the
     proxy Deployment asks for now, if it exists. ``asked`` is the annotation that names sessions to end, ``ends`` what
     status says of such ends now. ``keys`` is the record of the signing key in status, ``rotate`` the annotation that
-    asks for another key.
+    asks for another key. ``held`` are the pods that this StickyService holds, ``workloads`` their controllers.
+    ``nodes`` are those of all its pods. ``elsewhere`` are, by UID of pods that one other StickyService alone holds, the
+    ports behind which that one lists them. ``vanished`` are proxies whose pod was removed a moment ago, as seen last.
+    ``budgets`` are those of users as they were a moment ago, read while pods are sent away: what is not, is not known.
     """
 
     identity: Identity
@@ -83,3 +93,10 @@ class Observed(msgspec.Struct, frozen=True):
     ends: tuple[EndStatus, ...] = ()
     keys: KeyStatus | None = None
     rotate: str = ""
+    held: tuple[Pod, ...] = ()
+    workloads: Workloads = Workloads()
+    protection: Protection | None = None
+    nodes: Nodes = Nodes()
+    vanished: tuple[ProxyView, ...] = ()
+    elsewhere: dict[str, int] = {}
+    budgets: tuple[Budget, ...] = ()

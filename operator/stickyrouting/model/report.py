@@ -39,7 +39,8 @@ class MapReport(msgspec.Struct, frozen=True, rename="camel"):
 
     ``disputed`` says why its counts are worth nothing (empty: they hold); ``agents`` are linked and in step, of
     ``members`` known; ``changes`` are births, moves and ends that it ever noted, from which a reader derives a rate.
-    ``served``: this proxy was ready once, so that it may know of sessions that no other knows.
+    ``served``: this proxy was ready once, so that it may know of sessions that no other knows. ``whole_ms``: it began
+    without a memory, and until then (epoch) sessions may live in cookies alone; 0 if none do.
     """
 
     sessions: int = 0
@@ -49,6 +50,7 @@ class MapReport(msgspec.Struct, frozen=True, rename="camel"):
     members: int = 0
     disputed: str = "no counts are reported"
     served: bool = True
+    whole_ms: int = 0
     counts: tuple[EndpointCount, ...] = ()
 
 
@@ -110,6 +112,9 @@ class Report(msgspec.Struct, frozen=True, rename="camel"):
     ``certificate_expires`` is in epoch seconds, 0 if the agent has no certificate. ``keys`` is None before any are in
     force, and from agents of older versions; ``tls`` is None where clients speak plain HTTP.
     ``servers`` are those that were tried, None before HAProxy was looked at and from agents of older versions.
+    ``drained`` are the ids of draining endpoints for which this proxy has no session and no request, and, its drain
+    being in force in every worker, can get none any more. ``runtime`` is the version of which all but what a reload
+    waits for is in force in every worker, 0 from agents of older versions.
     """
 
     proxy: str
@@ -121,8 +126,15 @@ class Report(msgspec.Struct, frozen=True, rename="camel"):
     map: MapReport = MapReport()
     ends: tuple[EndAnswer, ...] = ()
     keys: KeyReport | None = None
+    drained: tuple[int, ...] = ()
     tls: TlsReport | None = None
     servers: tuple[ServerReach, ...] | None = None
+    runtime: int = 0
+
+
+def followed(report: Report) -> int:
+    """Return the version of which endpoints, drains and deadlines are in force in every worker."""
+    return max(report.version, report.runtime)
 
 
 def encode_report(report: Report) -> bytes:

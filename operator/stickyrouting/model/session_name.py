@@ -1,4 +1,4 @@
-"""A session's name: what people, logs and commands call it by.
+"""A session's name: what people, commands, status and events call it by.
 
 Never its id: whoever knows that can take the session over. HAProxy makes the same name with
 ``sha2(256),bytes(0,8),hex,lower``.

@@ -3,6 +3,7 @@
 What the schema leaves out (number of proxies, resources) is decided by the constants below and never written back.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,12 +12,16 @@ import msgspec
 from stickyrouting.model.duration import Duration, parse_duration
 from stickyrouting.model.errors import InvalidSpec
 from stickyrouting.model.spec_fields import (
+    Affinity,
+    AffinityType,
+    Drain,
     PodPlacement,
     PodTemplate,
     Proxy,
     ProxyService,
     ProxyTls,
     Resources,
+    ServiceRef,
     StickySpec,
 )
 from stickyrouting.model.spec_rules import first_fault
@@ -33,6 +38,7 @@ __all__ = [
     "Resources",
     "StickySpec",
     "parse_spec",
+    "readable_spec",
     "to_manifest",
 ]
 
@@ -41,6 +47,7 @@ DEFAULT_REPLICAS: Final = 2
 # connections; 350 MiB in the agent, and what it needs to teach them to another proxy.
 HAPROXY_RESOURCES: Final = Resources(requests={"cpu": "100m", "memory": "128Mi"}, limits={"memory": "1Gi"})
 AGENT_RESOURCES: Final = Resources(requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "512Mi"})
+_LONGEST_DRAIN_MS: Final = 576 * 3_600_000
 
 
 def parse_spec(raw: Mapping[str, Any]) -> StickySpec:
@@ -57,6 +64,24 @@ def parse_spec(raw: Mapping[str, Any]) -> StickySpec:
     if fault is not None:
         raise InvalidSpec(fault.field_path, fault.message)
     return spec
+
+
+def readable_spec(raw: Mapping[str, Any]) -> StickySpec:
+    """Return what a spec that can't be honoured says of how long pods are held; else it is as if it said nothing."""
+    said = raw.get("spec")
+    drain = said.get("drain") if isinstance(said, Mapping) else None
+    found = _readable_drain(drain) if isinstance(drain, Mapping) else Drain()
+    return StickySpec(ServiceRef(str(raw["metadata"]["name"])), Affinity(AffinityType.COOKIE), drain=found)
+
+
+def _readable_drain(said: Mapping[str, Any]) -> Drain:
+    found = Drain()
+    for key in ("hold", "timeout"):
+        with contextlib.suppress(msgspec.ValidationError):
+            read = msgspec.convert({key: said[key]} if key in said else {}, Drain, dec_hook=_decode)
+            found = msgspec.structs.replace(found, **{key: getattr(read, key)})
+    longest = Duration(min(found.timeout.milliseconds, _LONGEST_DRAIN_MS))
+    return msgspec.structs.replace(found, timeout=longest)
 
 
 def to_manifest(value: msgspec.Struct) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from stickyrouting.model.desired import (
+    DEFAULT_CLOSE_RATE,
     Algorithm,
     CookieLifetime,
     OnFull,
@@ -136,6 +137,42 @@ class SessionPlacement(_Spec, frozen=True):
     slow_start: Duration = parse_duration("0s")
 
 
+class Hold(StrEnum):
+    """Whether pods with sessions are kept from being deleted by their controllers."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
+class OnLimit(StrEnum):
+    """What happens when more pods had to drain than may: the rollout waits, or the longest-draining ones go."""
+
+    WAIT = "Wait"
+    RELEASE_OLDEST = "ReleaseOldest"
+
+
+class Recreate(StrEnum):
+    """Whether the new pods of a Deployment with strategy Recreate wait for the sessions of the old ones."""
+
+    WAIT = "Wait"
+    DETACH = "Detach"
+
+
+class Drain(_Spec, frozen=True):
+    """How pods with sessions leave; ``max_draining`` is a number of pods or a share of those wanted.
+
+    With the deadline what is left meets ``on_timeout``; long connections are closed at a pace, unless it is 0.
+    """
+
+    timeout: Duration = parse_duration("1h")
+    on_timeout: OnLost = OnLost.REBIND
+    close_connections_per_second: Annotated[int, Meta(ge=0, le=1_000)] = DEFAULT_CLOSE_RATE
+    hold: Hold = Hold.ENABLED
+    max_draining: int | Annotated[str, Meta(max_length=5)] = "100%"
+    on_limit: OnLimit = OnLimit.WAIT
+    recreate: Recreate = Recreate.WAIT
+
+
 class Resources(_Spec, frozen=True):
     """Requests and limits of a container, by resource name."""
 
@@ -245,4 +282,5 @@ class StickySpec(_Spec, frozen=True):
     affinity: Affinity
     session: Session = Session()
     placement: SessionPlacement = SessionPlacement()
+    drain: Drain = Drain()
     proxy: Proxy = Proxy()

@@ -47,6 +47,10 @@ def _port_kept(port: int | str | None) -> bool:
     return port is None or (matches(_DNS_LABEL, port) and re.search("[a-z]", port) is not None)
 
 
+def _limit_kept(limit: int | str) -> bool:
+    return 1 <= limit <= 10_000 if isinstance(limit, int) else matches("[1-9][0-9]{0,3}%", limit)
+
+
 def _keys_kept(values: Mapping[str, str]) -> bool:
     return all(matches(_QUALIFIED, key) for key in values)
 
@@ -141,6 +145,19 @@ _PLACEMENT_RULES: Final = (
         "spec.placement.slowStart",
         "write a duration from 0s (no slow start) to 1h, such as 30s or 2m",
         lambda _, s: s.placement.slow_start.milliseconds <= _HOUR,
+    ),
+)
+
+_DRAIN_RULES: Final = (
+    Rule(
+        "spec.drain.timeout",
+        "write a duration from 0s to 576h, such as 10m, 1h or 12h",
+        lambda _, s: s.drain.timeout.milliseconds <= 576 * _HOUR,
+    ),
+    Rule(
+        "spec.drain.maxDraining",
+        "write a number of pods from 1 to 10000, or a share from 1% to 9999% such as 50%",
+        lambda _, s: _limit_kept(s.drain.max_draining),
     ),
 )
 
@@ -260,6 +277,7 @@ RULES: Final = (
     *_SERVICE_RULES,
     *SESSION_RULES,
     *_PLACEMENT_RULES,
+    *_DRAIN_RULES,
     *_PROXY_RULES,
     *_TEMPLATE_RULES,
     *_TRAFFIC_RULES,

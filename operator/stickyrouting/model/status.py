@@ -17,13 +17,21 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class EndpointStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One endpoint as status shows it; without numbers while the counts can't be used."""
+    """One endpoint as status shows it; without numbers while the counts can't be used.
+
+    ``reason``, ``draining_since`` and ``deadline`` (RFC 3339) are those of its drain; ``waiting_for`` is what keeps
+    it: proxies, each with why, or pods that shall be ready in its place.
+    """
 
     name: str
     id: int
     state: str
     sessions: int | None = None
     connections: int | None = None
+    reason: str = ""
+    draining_since: str = ""
+    deadline: str = ""
+    waiting_for: tuple[str, ...] = ()
 
 
 class EndState(StrEnum):
@@ -111,3 +119,4 @@ class Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 MAX_ENDPOINTS = 50
 MAX_ENDS = 100
 MAX_MESSAGE = 4096
+MAX_WAIT = 512

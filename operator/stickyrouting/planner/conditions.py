@@ -7,6 +7,8 @@ from stickyrouting.model.report import HaproxyState
 from stickyrouting.model.status import MAX_MESSAGE, Condition
 from stickyrouting.planner.certificate import with_certificate
 
+BLOCKED = (Reason.DRAIN_BLOCKED, Reason.CAPACITY_BLOCKED)
+"""Why something waits for what is not merely the end of sessions."""
 PROGRAM_GRACE_MS = 3_000
 _ON_ITS_WAY = {
     Reason.PENDING,
@@ -17,6 +19,8 @@ _ON_ITS_WAY = {
     Reason.STALE,
     Reason.DISPUTED,
     Reason.DISAGREE,
+    Reason.UNTRIED,
+    Reason.NO_PODS,
 }
 
 
@@ -44,6 +48,23 @@ def judge(
     }
 
 
+def draining(verdict: Verdict, outcome: Outcome) -> Verdict:
+    """Return what condition Draining says, with the pods that the API server lets neither leave nor stay."""
+    if not outcome.unmoved:
+        return verdict
+    told = [f"pod {pod} {why}" for pod, why in sorted(outcome.unmoved.items())]
+    return yes(Reason.DRAIN_BLOCKED, "; ".join([verdict.message, *told] if verdict.holds else told))
+
+
+def protected(verdict: Verdict, outcome: Outcome, account: str) -> Verdict:
+    """Return what condition Protected says: where the account is another's, nothing speaks for the pods."""
+    if f"ServiceAccount {account}" not in outcome.foreign or verdict.reason == Reason.HOLD_DISABLED:
+        return verdict
+    why = f"ServiceAccount {account}, by which the policy knows who holds a pod, belongs to somebody else"
+    told = f"{why}: controllers delete pods with their sessions"
+    return no(Reason.NOT_OWNED, told if verdict.holds else f"{told}; {verdict.message}")
+
+
 def to_conditions(
     verdicts: dict[str, Verdict], previous: tuple[Condition, ...], generation: int, now: str
 ) -> tuple[Condition, ...]:
@@ -52,17 +73,30 @@ def to_conditions(
     return tuple(_condition(kind, v, before.get(kind), generation, now) for kind, v in verdicts.items())
 
 
+def as_tried_before(
+    found: tuple[Condition, ...], previous: tuple[Condition, ...], generation: int
+) -> tuple[Condition, ...]:
+    """Return the conditions of an operator that has just begun: what the one before had tried stands until it has, too.
+
+    A start is no news about the cluster.
+    """
+    tried = {c.type: c for c in previous if _was_tried(c, generation)}
+    return tuple(tried.get(c.type, c) if c.reason == Reason.UNTRIED else c for c in found)
+
+
 def transitions(before: tuple[Condition, ...], after: tuple[Condition, ...]) -> tuple[Condition, ...]:
     """Return the conditions worth an event: became true, became false, or is false for another reason.
 
     What is merely on its way (a StickyService just made, proxies that start) is none until it is there; of a rotation
-    of keys its end is told, and what blocks it.
+    of keys its end is told, and what blocks it; drains are told of their pods, here only what blocks them.
     """
     known = {condition.type: condition for condition in before}
     return tuple(c for c in after if _is_transition(known.get(c.type), c))
 
 
 def _is_transition(old: Condition | None, new: Condition) -> bool:
+    if new.type == "Draining":
+        return new.reason in BLOCKED and (old is None or old.reason != new.reason)
     if new.reason == Reason.ROTATING or (old is None and new.reason == Reason.KEYS_CURRENT):
         return False
     if (old is None or old.status == "False") and new.status == "False" and new.reason in _ON_ITS_WAY:
@@ -76,13 +110,21 @@ def _condition(kind: str, verdict: Verdict, before: Condition | None, generation
     return Condition(kind, status, verdict.reason, verdict.message[:MAX_MESSAGE], generation, since)
 
 
+def _was_tried(before: Condition, generation: int) -> bool:
+    return before.observed_generation == generation and before.reason not in (Reason.UNTRIED, Reason.NO_PODS)
+
+
 def is_programmed(view: ProxyView, version: int, now_ms: int) -> bool:
     """True if the proxy's HAProxy serves and has the version in force in every worker, or had no time for it yet.
 
     A version carries the time at which it was made, so that its age is known.
     """
-    recent = abs(now_ms - version) <= PROGRAM_GRACE_MS
-    return is_current(view, 1 if recent else version)
+    return is_current(view, due_version(version, now_ms))
+
+
+def due_version(version: int, now_ms: int) -> int:
+    """Return which version a proxy has had the time to put into force: of one that was just made any."""
+    return 1 if abs(now_ms - version) <= PROGRAM_GRACE_MS else version
 
 
 def is_current(view: ProxyView, version: int) -> bool:

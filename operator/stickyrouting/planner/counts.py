@@ -74,6 +74,12 @@ def count(observed: Observed) -> Counts:
     return Counts(yes(Reason.COUNTED, message), _merged(heard), oldest)
 
 
+def last_known(observed: Observed) -> dict[int, int]:
+    """Return the sessions of each server id as any proxy told them last, be it long ago: good for an order only."""
+    heard = tuple(_heard(observed.proxies))
+    return _sessions(_youngest(heard).report) if heard else {}
+
+
 def has_served(view: ProxyView) -> bool:
     """True if a proxy may know of sessions: a pod whose HAProxy never served does not."""
     if view.report is None:
@@ -126,7 +132,7 @@ def _state(report: Report) -> Report:
     keys = report.keys and msgspec.structs.replace(report.keys, clock=0)
     return msgspec.structs.replace(
         report,
-        map=MapReport(disputed="yes" if report.map.disputed else ""),
+        map=MapReport(disputed="yes" if report.map.disputed else "", whole_ms=report.map.whole_ms),
         keys=keys,
         servers=telling_reach(report.servers or ()),
     )

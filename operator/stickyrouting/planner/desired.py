@@ -14,9 +14,11 @@ from stickyrouting.model.desired import (
     Timeouts,
     Tls,
 )
-from stickyrouting.model.observed import Observed
+from stickyrouting.model.observed import Observed, ProxyView
 from stickyrouting.model.plan import Target
+from stickyrouting.model.report import HaproxyState
 from stickyrouting.model.spec import StickySpec
+from stickyrouting.planner.deadline import next_overdue
 from stickyrouting.planner.earlier import next_earlier
 from stickyrouting.planner.ends import next_ends
 
@@ -54,6 +56,9 @@ def next_desired(
         earlier=next_earlier(
             last, spec.session.idle_timeout.seconds, spec.session.absolute_timeout.seconds, now_ms
         ),
+        overdue=next_overdue(spec, observed, now_ms),
+        close_rate=spec.drain.close_connections_per_second,
+        fresh=_is_fresh(observed),
     )
     if content == last:
         return last
@@ -79,6 +84,19 @@ def without(desired: Desired, unbound: tuple[str, ...], observed: Observed) -> D
     if last is not None and msgspec.structs.replace(reduced, version=last.version) == last:
         return last
     return reduced
+
+
+def _is_fresh(observed: Observed) -> bool:
+    """True until a proxy can have served, also one that was lost with the list: then pods are held, or in the book."""
+    last = observed.desired
+    if last is None:
+        return not (observed.held or observed.book or observed.proxies or observed.vanished)
+    return last.fresh and not any(map(_may_have_served, (*observed.proxies, *observed.vanished)))
+
+
+def _may_have_served(view: ProxyView) -> bool:
+    report = view.report
+    return view.pod.ready or (report is not None and report.haproxy.state is not HaproxyState.STARTING)
 
 
 def _told(last: Desired | None) -> int:
@@ -129,7 +147,9 @@ def _cookie(spec: StickySpec) -> Cookie:
 
 def _lost(spec: StickySpec) -> Lost:
     wanted = spec.session
-    return Lost(wanted.on_lost, wanted.reject_status, wanted.reject_cookie, wanted.retry)
+    return Lost(
+        wanted.on_lost, wanted.reject_status, wanted.reject_cookie, wanted.retry, spec.drain.on_timeout
+    )
 
 
 def _as_needed(endpoints: tuple[Endpoint, ...], spec: StickySpec) -> tuple[Endpoint, ...]:

@@ -17,10 +17,14 @@ from stickyrouting.model.desired import Endpoint, EndpointState
 from stickyrouting.model.objects import Pod, SliceConditions, SliceEndpoint
 from stickyrouting.model.observed import Observed
 from stickyrouting.model.plan import BindPod, RecordAddresses, Target
+from stickyrouting.model.spec_fields import Hold
+from stickyrouting.planner.drain import is_cordoned, is_detached, is_draining
+from stickyrouting.planner.selected import is_taken_out
 from stickyrouting.planner.shares import ready_since_ms, remark, weight_of
 
 EPOCH_2025 = 1_735_689_600
 MAX_ID = 2**31 - 3
+LONGEST_ID = 64
 _STATE_RANK = {EndpointState.READY: 0, EndpointState.UNREADY: 1, EndpointState.DRAINING: 2}
 
 
@@ -32,12 +36,17 @@ class ServerId(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """An address that the Service lists; ``pod`` is None for an address without a pod."""
+    """An address that the Service lists; ``pod`` is None for an address without a pod. One that ``rests`` takes no new
+    sessions, a ``former`` one only those that no other can take. A ``leaving`` one was asked to end.
+    """
 
     address: str
     port: int
     state: EndpointState
     pod: Pod | None
+    rests: bool = False
+    former: bool = False
+    leaving: bool = False
 
 
 class EndpointPlan(msgspec.Struct, frozen=True):
@@ -54,8 +63,10 @@ class EndpointPlan(msgspec.Struct, frozen=True):
 
 def parse_server_id(text: str | None) -> ServerId | None:
     """Parse the annotation ``<id>/<restarts>``; anything else counts as absent."""
-    head, _, tail = (text or "").partition("/")
-    if not (head.isdecimal() and tail.isdecimal() and 0 < int(head) <= MAX_ID):
+    head, _, tail = (text or "")[: LONGEST_ID + 1].partition("/")
+    if len(text or "") > LONGEST_ID or not (
+        head.isdecimal() and tail.isdecimal() and 0 < int(head) <= MAX_ID
+    ):
         return None
     return ServerId(int(head), int(tail))
 
@@ -75,8 +86,8 @@ def _restarts_of(pod: Pod, containers: set[str]) -> int:
     return sum(s.restart_count for s in pod.status.container_statuses if s.name in containers)
 
 
-def _is_between_lives(pod: Pod, port: int) -> bool:
-    """Whether the containers that hold the sessions behind ``port`` have ended and do not run again yet."""
+def is_between_lives(pod: Pod, port: int) -> bool:
+    """Return whether the containers that hold the sessions behind ``port`` have ended and do not run again yet."""
     holding = _declaring(pod, port) or {c.name for c in pod.spec.containers}
     found = [status for status in pod.status.container_statuses if status.name in holding]
     return bool(found) and all(status.ended for status in found)
@@ -86,21 +97,38 @@ def _declaring(pod: Pod, port: int) -> set[str]:
     return {c.name for c in pod.spec.containers if any(p.container_port == port for p in c.ports)}
 
 
-def plan_endpoints(observed: Observed, target: Target, now_seconds: int) -> EndpointPlan:
+class Terms(NamedTuple):
+    """Whether pods are to be held, and the UIDs of those that are about to be marked as draining, of those that take no
+    new sessions where they are, and of those of a former revision.
+    """
+
+    hold: Hold = Hold.ENABLED
+    leaving: frozenset[str] = frozenset()
+    resting: frozenset[str] = frozenset()
+    former: frozenset[str] = frozenset()
+
+
+HOLDING = Terms()
+
+
+def plan_endpoints(
+    observed: Observed, target: Target, now_seconds: int, terms: Terms = HOLDING
+) -> EndpointPlan:
     """Return the endpoint list of the Service, with the pods and addresses that need a new id first."""
     fresh = _fresh_ids(observed, now_seconds)
     taken: set[int] = set()
     endpoints: list[Endpoint] = []
     binds: list[BindPod] = []
     book: dict[str, int] = {}
-    candidates = sorted(_unique(_candidates(observed, target)), key=_order)
+    found = _unique(_candidates(observed, target))
+    candidates = sorted((_under_terms(c, terms) for c in found), key=_order)
     for candidate in candidates:
         if candidate.pod is None:
             place = authority(candidate.address, candidate.port)
             book[place] = observed.book.get(place) or next(fresh)
             endpoints.append(_endpoint(candidate, place, book[place]))
             continue
-        bind = _bind(candidate.pod, candidate.port, observed.identity.key.name, _Ids(fresh, taken))
+        bind = _bind(candidate.pod, candidate.port, observed, _Ids(fresh, taken), terms.hold)
         if bind.resource_version:
             binds.append(bind)
         taken.add(bind.server_id)
@@ -116,15 +144,19 @@ def authority(address: str, port: int) -> str:
 
 
 def _endpoint(candidate: Candidate, name: str, server_id: int) -> Endpoint:
-    ready = candidate.state is EndpointState.READY
+    ready, weight = candidate.state is EndpointState.READY, weight_of(candidate.pod)
     return Endpoint(
         id=server_id,
         name=name,
         address=candidate.address,
         port=candidate.port,
         state=candidate.state,
-        weight=weight_of(candidate.pod),
+        weight=0 if candidate.rests else weight,
         ready_since_ms=ready_since_ms(candidate.pod) if ready else 0,
+        former=candidate.former,
+        # Who shuns a pod by weight 0 means more than that it rests.
+        resting=candidate.rests and weight > 0,
+        leaving=candidate.leaving,
     )
 
 
@@ -150,6 +182,11 @@ def holders(pod: Pod) -> tuple[str, ...]:
     return tuple(part for part in text.split(",") if part)
 
 
+def labelled(pod: Pod) -> bool:
+    """True if controllers may not delete a pod."""
+    return pod.metadata.labels.get(names.LABEL_HOLD) == "true"
+
+
 def carries_id(pod: Pod | None, bind: BindPod) -> bool:
     """True if the pod bears the id of ``bind`` already, so that only its label or holders are to be written."""
     recorded = parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID)) if pod else None
@@ -163,20 +200,27 @@ class _Ids(NamedTuple):
     taken: set[int]
 
 
-def _bind(pod: Pod, port: int, holder: str, ids: _Ids) -> BindPod:
+def _bind(pod: Pod, port: int, observed: Observed, ids: _Ids, hold: Hold) -> BindPod:
     """Return the record that a pod must carry; without a resource version if it carries it already.
 
     The one id of a pod with several holders must not depend on their ports, or each would undo the other's: it holds
-    for the restarts of all containers. The last holder that stays keeps the id and notes its own containers again.
+    for the restarts of all containers. The last holder that stays keeps the id and notes its own containers again; who
+    comes second keeps it if those of the first, which alone it noted, are what they were.
     """
-    held_by = holders(pod)
+    held_by, holder = holders(pod), observed.identity.key.name
     shared, every = len({*held_by, holder}) > 1, all_restarts(pod)
     count = every if shared else restarts(pod, port)
     recorded = parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
-    current = recorded is not None and recorded.restarts in {count, every} and recorded.id not in ids.taken
-    labelled = pod.metadata.labels.get(names.LABEL_HOLD) == "true"
+    former = observed.elsewhere.get(pod.metadata.uid)
+    known = {count, every} if former is None else {count, every, restarts(pod, former)}
+    current = recorded is not None and recorded.restarts in known and recorded.id not in ids.taken
+    # Who asks for no hold leaves alone what another one holds.
+    alone = {*held_by, holder} == {holder}
+    # Nor is a pod freed whose sessions it has been promised to wait for; a detached one would be forgotten.
+    kept = is_detached(pod) or (labelled(pod) and (is_draining(pod) or not alone))
+    wanted = Hold.ENABLED if hold is Hold.ENABLED or kept else Hold.DISABLED
     noted = current and recorded is not None and recorded.restarts == count
-    complete = noted and labelled and holder in held_by
+    complete = noted and labelled(pod) == (wanted is Hold.ENABLED) and holder in held_by
     return BindPod(
         pod_name=pod.metadata.name,
         pod_uid=pod.metadata.uid,
@@ -184,6 +228,23 @@ def _bind(pod: Pod, port: int, holder: str, ids: _Ids) -> BindPod:
         server_id=recorded.id if recorded is not None and current else next(ids.fresh),
         restarts=count,
         held_by=tuple(sorted({*held_by, holder})),
+        hold=wanted,
+    )
+
+
+def _under_terms(candidate: Candidate, terms: Terms) -> Candidate:
+    """Return a candidate as it is once its pod bears the mark that it shall get, and as its node lets it be."""
+    pod = candidate.pod
+    if pod is None:
+        return candidate
+    uid, state = pod.metadata.uid, candidate.state
+    drains = uid in terms.leaving or is_draining(pod)
+    return msgspec.structs.replace(
+        candidate,
+        state=EndpointState.DRAINING if drains else state,
+        rests=uid in terms.resting or is_cordoned(pod),
+        former=uid in terms.former,
+        leaving=candidate.leaving or pod.leaving,
     )
 
 
@@ -212,26 +273,47 @@ def _candidates(observed: Observed, target: Target) -> Iterator[Candidate]:
             continue
         for listed in piece.endpoints or ():
             candidate = _candidate(listed, ports[0], observed.pods)
-            if candidate is not None:
+            if candidate is not None and not _let_go(candidate.pod, observed.identity.key.name):
                 yield candidate
+    yield from _taken_out(observed)
+
+
+def _taken_out(observed: Observed) -> Iterator[Candidate]:
+    """Yield held pods that the Service names no more: they are listed as they were until they are let go."""
+    records = {e.id: e for e in observed.desired.endpoints} if observed.desired else {}
+    for pod in observed.held:
+        recorded = parse_server_id(pod.metadata.annotations.get(names.ANNOTATION_SERVER_ID))
+        known = records.get(recorded.id) if recorded else None
+        if known is None or pod.ended or not (labelled(pod) and is_taken_out(pod, observed.service)):
+            continue
+        if not is_between_lives(pod, known.port) and not _let_go(pod, observed.identity.key.name):
+            alike = (":" in known.address) == (":" in pod.status.pod_ip)
+            address = pod.status.pod_ip if alike and pod.status.pod_ip else known.address
+            yield Candidate(address, known.port, EndpointState.DRAINING, pod)
 
 
 def _candidate(listed: SliceEndpoint, port: int, pods: dict[str, Pod]) -> Candidate | None:
     if not listed.addresses or not _is_address(listed.addresses[0]):
         return None
     if listed.target_ref is None or listed.target_ref.kind != "Pod":
-        return Candidate(listed.addresses[0], port, _state(listed.conditions, None), None)
+        return _judged(Candidate(listed.addresses[0], port, EndpointState.READY, None), listed.conditions)
     pod = pods.get(listed.target_ref.uid)
-    if pod is None or pod.ended or _is_between_lives(pod, port):
+    if pod is None or pod.ended or is_between_lives(pod, port):
         return None
-    return Candidate(listed.addresses[0], port, _state(listed.conditions, pod), pod)
+    return _judged(Candidate(listed.addresses[0], port, EndpointState.READY, pod), listed.conditions)
 
 
-def _state(conditions: SliceConditions, pod: Pod | None) -> EndpointState:
-    leaving = pod is not None and pod.metadata.deletion_timestamp is not None
-    if conditions.terminating or leaving:
-        return EndpointState.DRAINING
-    return EndpointState.UNREADY if conditions.ready is False else EndpointState.READY
+def _judged(candidate: Candidate, conditions: SliceConditions) -> Candidate:
+    """Return a candidate in the state that its slice and its pod tell."""
+    leaving = bool(conditions.terminating) or (candidate.pod is not None and candidate.pod.leaving)
+    kept = EndpointState.UNREADY if conditions.ready is False else EndpointState.READY
+    state = EndpointState.DRAINING if leaving else kept
+    return msgspec.structs.replace(candidate, state=state, leaving=leaving)
+
+
+def _let_go(pod: Pod | None, holder: str) -> bool:
+    """True for a pod on its way out that this StickyService let go, or never held."""
+    return pod is not None and is_draining(pod) and holder not in holders(pod)
 
 
 def _is_address(text: str) -> bool:

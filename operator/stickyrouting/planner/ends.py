@@ -23,7 +23,7 @@ KEPT_SECONDS = 600
 """How long an outcome is shown."""
 SHOWN = 10
 """Characters shown of what is no name: somebody may have given an id, which is nobody else's business."""
-_ADVICE = "no name of a session: give the 16 hexadecimal digits by which state header and logs name it"
+_ADVICE = "no name of a session: give the 16 hexadecimal digits by which its state header names it"
 _LOST = "the request was lost with the ConfigMap of the proxies: ask again"
 
 

@@ -1,7 +1,10 @@
 """Where new sessions go. Pure: every agent evaluates it on the same counts and comes to the same answer.
 
-Law: only the best tier of endpoints takes births (ready, then unready, then draining; weight 0 after all others), of
-it only those with room, and never nobody while anybody is listed. What a pod takes follows its share: weight × ramp.
+Law: only the best tier of endpoints takes births (ready, then unready, then draining, of each those that rest last; an
+owner's weight 0 after all others, and last of all who was asked to end), of it only those with room, and never nobody
+while anybody is listed. What a pod takes follows its share: weight × ramp.
+Former ones of that tier hand their births over to those of the new revision as these ramp up, but no more than
+``MAX_PULL`` times the fair share of these, and take them all back once these are all but full.
 
 ``LeastSessions`` fills like water: the births expected go where sessions are missing to a common level, so that from
 any imbalance births alone even the pods out, and none takes more than ``MAX_PULL`` times its fair share of them. Above
@@ -69,9 +72,13 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """The endpoints of the best tier with their shares of the births, and how many more sessions each may take."""
+    """The endpoints of the best tier with their shares of the births, and how many more sessions each may take.
+
+    ``fair`` is what each would take if none of them were a former one.
+    """
 
     shares: dict[int, float]
+    fair: dict[int, float]
     rooms: dict[int, int]
     reason: str
 
@@ -100,26 +107,70 @@ def _limited(endpoints: Sequence[Endpoint], placement: Placement, load: Load, ch
 
 def _choose(endpoints: Sequence[Endpoint], placement: Placement, load: Load) -> _Choice:
     best = min((_tier(endpoint) for endpoint in endpoints), default=None)
-    chosen = [endpoint for endpoint in endpoints if _tier(endpoint) == best]
+    tier = [endpoint for endpoint in endpoints if _tier(endpoint) == best]
     limit = placement.max_per_pod
-    shares = {e.id: max(e.weight, 1) * _ramp(e, placement.slow_start_ms, load.now_ms) for e in chosen}
-    rooms = {} if limit is None else {id_: _room(limit, id_, load) for id_ in shares}
-    return _Choice(shares, rooms, _reason(chosen))
+    rooms = {} if limit is None else {e.id: _room(limit, e.id, load) for e in tier}
+    former = 1.0 - _handed_over(tier, placement, load, rooms)
+    chosen = [endpoint for endpoint in tier if former or not endpoint.former]
+    fair = {e.id: _share(e, placement, load) for e in chosen}
+    shares = {e.id: fair[e.id] * (former if e.former else 1.0) for e in chosen}
+    return _Choice(shares, fair, rooms, _reason(chosen))
+
+
+def _handed_over(
+    tier: Sequence[Endpoint], placement: Placement, load: Load, rooms: Mapping[int, int]
+) -> float:
+    """Return which part of their share former endpoints have handed over: that to which the others have ramped up, as
+    far as these are not too few for it.
+
+    Nothing if the others have hardly more room than births are expected, or births must ask for a place each.
+    """
+    current = [endpoint for endpoint in tier if not endpoint.former]
+    if not current or len(current) == len(tier):
+        return 0.0
+    if placement.max_per_pod is not None:
+        margin = min(LAST_PLACES, placement.max_per_pod * len(current) // 10)
+        scarce = sum(rooms[e.id] for e in current) < max(1.0, load.births) + margin
+        if scarce or sum(rooms.values()) < load.births + LAST_PLACES:
+            return 0.0
+    now = sum(_share(endpoint, placement, load) for endpoint in current)
+    return min(now / sum(_weight(endpoint) for endpoint in current), 1.0 - _kept(tier, now))
+
+
+def _kept(tier: Sequence[Endpoint], taken: float) -> float:
+    """Return the least part of their share that former endpoints keep beside others that take ``taken``."""
+    former = sum(_weight(endpoint) for endpoint in tier if endpoint.former)
+    fair = 1.0 - former / sum(_weight(endpoint) for endpoint in tier)
+    most = min(1.0, MAX_PULL * fair)
+    return taken * (1.0 - most) / (former * most)
+
+
+def _weight(endpoint: Endpoint) -> int:
+    return max(endpoint.weight, 1)
+
+
+def _share(endpoint: Endpoint, placement: Placement, load: Load) -> float:
+    return _weight(endpoint) * _ramp(endpoint, placement.slow_start_ms, load.now_ms)
 
 
 def _room(limit: int, server_id: int, load: Load) -> int:
     return 0 if load.sessions is None else max(0, limit - load.sessions.get(server_id, 0))
 
 
-def _tier(endpoint: Endpoint) -> tuple[bool, int]:
-    return endpoint.weight <= 0, _ORDER.index(endpoint.state)
+def _tier(endpoint: Endpoint) -> tuple[bool, bool, int, bool]:
+    shunned = endpoint.weight <= 0 and not endpoint.resting
+    return endpoint.leaving, shunned, _ORDER.index(endpoint.state), endpoint.resting
 
 
 def _reason(chosen: Sequence[Endpoint]) -> str:
     if not chosen:
         return ""
     state = chosen[0].state.value.lower()
-    rest = " of weight 0, for nothing else serves" if chosen[0].weight <= 0 else ""
+    what = "that end" if chosen[0].leaving else "that rest" if chosen[0].resting else "of weight 0"
+    last = chosen[0].weight <= 0 or chosen[0].leaving or chosen[0].resting
+    rest = f" {what}, for nothing else serves" if last else ""
+    if len({endpoint.former for endpoint in chosen}) > 1:
+        rest += f", {sum(endpoint.former for endpoint in chosen)} of them of a former revision"
     return f"{len(chosen)} {state}{rest}"
 
 
@@ -134,12 +185,14 @@ def _ramp(endpoint: Endpoint, slow_start_ms: int, now_ms: int) -> float:
 def _with_room(choice: _Choice) -> _Choice:
     shares = {id_: share for id_, share in choice.shares.items() if choice.rooms[id_]}
     full = len(choice.shares) - len(shares)
-    return _Choice(shares, choice.rooms, f"{choice.reason}, {full} of them full" if full else choice.reason)
+    return replace(
+        choice, shares=shares, reason=f"{choice.reason}, {full} of them full" if full else choice.reason
+    )
 
 
 def _without_limit(choice: _Choice, placement: Placement) -> _Choice:
     what = "new sessions wait" if placement.on_full is OnFull.QUEUE else "placed as if there were no limit"
-    return _Choice(choice.shares, {}, f"{choice.reason}, all full: {what}")
+    return replace(choice, rooms={}, reason=f"{choice.reason}, all full: {what}")
 
 
 def _spread(endpoints: Sequence[Endpoint], placement: Placement, load: Load, choice: _Choice) -> Placed:
@@ -161,7 +214,7 @@ def _spare(others: Sequence[Endpoint], placement: Placement, load: Load) -> int 
 
     def rank(endpoint: Endpoint) -> tuple[object, ...]:
         full = limit is not None and not _room(limit, endpoint.id, load)
-        return full, _tier(endpoint), sessions.get(endpoint.id, 0), endpoint.id
+        return full, _tier(endpoint), endpoint.former, sessions.get(endpoint.id, 0), endpoint.id
 
     return min(others, key=rank).id if others else None
 
@@ -176,13 +229,13 @@ def _tightened(choice: _Choice, births: float) -> dict[int, float]:
 
 
 def _deficits(choice: _Choice, load: Load) -> dict[int, float]:
-    births, total = max(1.0, load.births), sum(choice.shares.values())
+    births, total = max(1.0, load.births), sum(choice.fair[id_] for id_ in choice.shares)
     sessions = load.sessions or {}
     vessels = {
         id_: Vessel(
             width=share,
             level=sessions.get(id_, 0),
-            most=min(MAX_PULL * births * share / total, choice.rooms.get(id_, births)),
+            most=min(MAX_PULL * births * choice.fair[id_] / total, choice.rooms.get(id_, births)),
         )
         for id_, share in choice.shares.items()
     }

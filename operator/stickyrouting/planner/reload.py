@@ -36,7 +36,8 @@ def _cookie(desired: Desired) -> Cookie:
 def _lost(desired: Desired) -> Lost:
     """Return what counts of it: how to refuse counts for nothing where nobody is refused."""
     lost = desired.lost
-    return lost if lost.action is OnLost.REJECT else Lost(action=lost.action, retry=lost.retry)
+    refuses = OnLost.REJECT in (lost.action, lost.overdue)
+    return lost if refuses else Lost(action=lost.action, retry=lost.retry)
 
 
 _PARTS: tuple[tuple[str, Callable[[Desired], object]], ...] = (

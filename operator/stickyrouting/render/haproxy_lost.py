@@ -3,7 +3,8 @@
 Law: a session is lost when its pod is no longer listed, or when no connection to the pod can be made and the proxy's
 own check says so too. A pod that is not listed yet is not lost: its server's id is above all that this worker knows.
 A bound session is tried on its own pod until then, and nothing is sent a second time but to whom nothing was sent, or
-what may be repeated and shall be (RFC 9110, section 9.2.2). What happened is tallied once.
+what may be repeated and shall be (RFC 9110, section 9.2.2). What happened is tallied once. A pod that has drained until
+its deadline is overdue: no longer listed for its sessions, for which the owner may have chosen another answer.
 """
 
 from enum import StrEnum
@@ -38,6 +39,8 @@ class Tally(StrEnum):
     FAILED_OVER_UNREACHABLE = "failed-over.unreachable"
     REJECTED_GONE = "rejected.gone"
     REJECTED_UNREACHABLE = "rejected.unreachable"
+    OVERDUE_MOVED = "overdue.moved"
+    OVERDUE_REJECTED = "overdue.rejected"
 
 
 _TABLE = Template("""\
@@ -81,6 +84,10 @@ var(txn.ck),field(2,.),bytes(0,$hint),hmac(sha256,txn.hidden),hex,bytes(0,8),hex
   acl newer var(txn.newer) -m bool
   http-request unset-var(txn.gone) if newer
   acl gone var(txn.gone) -m bool
+  # Gone because its deadline has passed.
+  http-request set-var(txn.overdue) var(txn.tid),and($mask),map_str($overdue) if gone lost
+  http-request set-var(txn.overdue) var(txn.id),map_str($overdue) if gone !lost
+  acl overdue var(txn.overdue) -m found
   # A cookie that is worth nothing, and why: the last line that fits. Who is over age right now is counted as an end.
   http-request set-var(txn.void) bool(true) if ck !known !ok
   acl void var(txn.void) -m bool
@@ -98,10 +105,11 @@ _NEWER = Template("""\
 
 _TELL_APART = Template("""\
   # Only a worker whose table is complete knows who is lost, and nobody is while no pod is there to start afresh on.
-  http-request set-var(txn.later) bool(true) if gone !{ str($ready),table_gpt0($control) eq 1 }
-  http-request set-var(txn.later) bool(true) if gone { nbsrv($app) eq 0 } !{ str($spare),map_str($births) -m found }
+  http-request set-var(txn.later) bool(true) if $who !{ str($ready),table_gpt0($control) eq 1 }
+  http-request set-var(txn.later) bool(true) if $who { nbsrv($app) eq 0 } !{ str($spare),map_str($births) -m found }
   acl later var(txn.later) -m bool
-  http-request set-var(txn.tally) str($rejected_gone) if gone
+  http-request set-var(txn.tally) str($rejected_gone) if $who
+  http-request set-var(txn.tally) str($overdue_rejected) if $who overdue
   http-request set-var(txn.tally) str($rejected_unreachable) if later
 """)
 
@@ -156,7 +164,15 @@ _FAILED_OVER = Template("""\
   http-response set-var(txn.moved) str($failed_over_gone) if wr !new gone
   http-response set-var(txn.moved) str($failed_over_unreachable) if wr !new !gone !{ var(txn.free) -m found } \
 !{ var(txn.used),sub(txn.want) eq 0 }
+  http-response set-var(txn.moved) str($overdue_moved) if { var(txn.moved) -m found } { var(txn.overdue) -m found }
 """)
+
+_REFUSED = {
+    (OnLost.REJECT, OnLost.REJECT): "gone",
+    (OnLost.REJECT, OnLost.REBIND): "gone !overdue",
+    (OnLost.REBIND, OnLost.REJECT): "gone overdue",
+}
+"""Whose requests are refused, by what is chosen for pods that are lost, and for those that are overdue."""
 
 
 def check_options(check: HealthCheck) -> str:
@@ -208,12 +224,15 @@ def render_judgement(desired: Desired, settings: ProxySettings) -> str:
         mask=names.SERVER_ID_MASK,
         id2hint=settings.map_path(MapName.ID2HINT),
         keys=settings.map_path(MapName.KEYS),
+        overdue=settings.map_path(MapName.OVERDUE),
     )
     newer = _NEWER.substitute(soon=SOON_SECONDS)
-    if desired.lost.action is OnLost.REBIND:
+    who = _REFUSED.get((desired.lost.action, desired.lost.overdue))
+    if who is None:
         return judge + _count("request", "tally") + newer
     apart = _TELL_APART.substitute(
         words,
+        who=who,
         ready=names.READY_KEY,
         control=names.CONTROL,
         app=names.APP,
@@ -221,7 +240,7 @@ def render_judgement(desired: Desired, settings: ProxySettings) -> str:
         births=settings.map_path(MapName.BIRTHS),
     )
     later = _LATER.substitute(retry=RETRY_AFTER_SECONDS)
-    return judge + apart + _count("request", "tally") + newer + later + _refusal(desired, "request", "gone")
+    return judge + apart + _count("request", "tally") + newer + later + _refusal(desired, "request", who)
 
 
 def render_free() -> str:

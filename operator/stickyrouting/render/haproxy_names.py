@@ -2,6 +2,12 @@
 
 SESSIONS = "sess"
 """Stick table: session id → server id (gpt0), or one of the marks below; replicated to the agent."""
+FENCE = "fence"
+"""A key of that table that is no session: what it is set to comes back after all that happened before."""
+WHOLE = b"whole-407"
+"""Another one: the table misses no session that lives. By its checksum it is in the last part of the map to be told."""
+GAP = b"gap"
+"""Another one, for as long as sessions may live that the table misses."""
 OVER = "over"
 """Stick table: ids of sessions that the application has just ended, told to the agent, who writes nothing into it: its
 own word of a session may cross the end and take its place in the other table before HAProxy has told of it.

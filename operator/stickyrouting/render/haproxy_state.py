@@ -4,16 +4,18 @@ Law: the value is an Item of structured fields (RFC 8941, section 3.3): a token,
 
 - ``new;session="NAME"``: the session begins with this request.
 - ``active;session="NAME";server=s17;pod="POD"``: it goes on; ``POD`` is where it is bound.
-- ``moved;session="NAME";from="POD";reason=failed-over``: another pod had it before; without ``from`` if nobody knows.
+- ``moved;session="NAME";from="POD";reason=failed-over``: another pod had it before; without ``from`` if nobody knows;
+  with ``reason=drained`` if that pod has drained until its deadline.
 
 ``NAME`` is what :mod:`stickyrouting.model.session_name` makes of its id. HAProxy chooses another server after these
 rules have run if the one that was meant can't be reached. So the header ``<name>-Server`` names the server that was
 really used, at the moment when it is: a request that is ``active`` where ``server`` is another one has failed over from
 ``pod``. A move is told to the first request on each proxy, and requests in parallel may all be the first.
 
-The reason: a proxy moves sessions only because their pod fails. Whoever moves sessions on purpose has to leave, beside
-the new binding, the reason of that very move in a map by session, which these rules then ask, with ``failed-over`` as
-the default; the old pod's state does not tell why, for it goes on changing.
+The reason: a proxy moves sessions only because their pod fails, or because its deadline has passed, which is the end of
+a pod: of a session that comes from there nothing else is told. Whoever moves sessions for other reasons has to leave,
+beside the new binding, the reason of that very move in a map by session, which these rules then ask, with
+``failed-over`` as the default; a pod's state does not tell why if it goes on changing.
 
 An answer ends the session with the token ``end``, whatever its status; HEAD, 304 and 101 included. HAProxy shows
 neither interim answers (1xx but 101) nor trailers to any rule: what an application writes there is neither heeded nor
@@ -29,6 +31,7 @@ from stickyrouting.render.haproxy_settings import ProxySettings
 from stickyrouting.render.maps import HINT_PREFIX, MapName
 
 _FAILED_OVER = "failed-over"
+_DRAINED = "drained"
 
 _TRACE = Template("""\
   # Told to the application. Whose pod was another one: it is gone, or the binding is marked because another proxy
@@ -47,7 +50,10 @@ if live !lost marked !same { var(txn.key) -m found } { var(txn.mac) -m found }
   http-request set-var(txn.from) var(txn.hint),map_str($pods) if was
   http-request set-var-fmt(txn.from) ";from=\\"%[var(txn.from)]\\"" if { var(txn.from) -m found }
   http-request set-var-fmt(txn.told) "new;session=\\"$name\\"" if new
-  http-request set-var-fmt(txn.told) "moved;session=\\"$name\\"%[var(txn.from)];reason=$reason" if gone or was
+  http-request set-var(txn.overdue) var(txn.hint),map_str($overdue) if was !overdue
+  http-request set-var(txn.why) str($failed_over) if gone or was
+  http-request set-var(txn.why) str($drained) if overdue
+  http-request set-var-fmt(txn.told) "moved;session=\\"$name\\"%[var(txn.from)];reason=%[var(txn.why)]" if gone or was
 """)
 
 _TELL = Template("""\
@@ -92,7 +98,9 @@ def render_trace(desired: Desired, settings: ProxySettings) -> str:
         return ""
     return _TRACE.substitute(
         name=_NAME,
-        reason=_FAILED_OVER,
+        failed_over=_FAILED_OVER,
+        drained=_DRAINED,
+        overdue=settings.map_path(MapName.OVERDUE),
         mask=names.SERVER_ID_MASK,
         prefix=HINT_PREFIX,
         pods=settings.map_path(MapName.PODS),

@@ -2,8 +2,8 @@
 
 Order of changes: ``keys.map`` before ``state.map`` (a key must be known before it signs); a server before
 ``hint2id.map`` and ``id2hint.map``, which name no server that a worker lacks; these two before the first birth there.
-The ids of ``id2hint.map`` are endpoints, and no other; beside them it holds the highest id that a worker was told of,
-so that both change in one step.
+The ids of ``id2hint.map`` are endpoints that keep their sessions, and no other; beside them it holds the highest id
+that a worker was told of, so that both change in one step. ``overdue.map`` says before why one of them is missing.
 """
 
 import base64
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
-from stickyrouting.model.desired import Desired
+from stickyrouting.model.desired import Desired, faithful, overdue_ids
 from stickyrouting.model.errors import InvalidDesired, InvalidKeys
 from stickyrouting.model.keys import KeySet
 from stickyrouting.render.haproxy_names import (
@@ -46,6 +46,7 @@ class MapName(StrEnum):
     STOPPING = "stopping.map"
     BIRTHS = "births.map"
     PODS = "pods.map"
+    OVERDUE = "overdue.map"
 
 
 class Serving(Enum):
@@ -101,6 +102,7 @@ def render_maps(
             *(MapEntry(key_id, keys.keys[key_id]) for key_id in sorted(keys.keys)),
             MapEntry(HINT_KEY, keys.hint_key),
         ),
+        MapName.OVERDUE: _overdue(desired, (keys.hint_key, *keys.former_hint_keys)),
         MapName.STATE: (MapEntry(SIGNING_KEY, keys.current),),
         # Each answer asks: an empty map is asked for a third of what a text in a full one costs.
         MapName.STOPPING: (MapEntry(STOPPING_KEY, serving.value),) if serving is Serving.STOPPING else (),
@@ -153,13 +155,27 @@ def _highest(desired: Desired) -> tuple[MapEntry, ...]:
 
 
 def _hints(desired: Desired, hint_key: str) -> tuple[tuple[int, str], ...]:
-    ids = [endpoint.id for endpoint in desired.endpoints]
+    _check_ids([endpoint.id for endpoint in desired.endpoints])
+    return tuple((endpoint.id, hint(hint_key, endpoint.id)) for endpoint in faithful(desired))
+
+
+def _overdue(desired: Desired, hint_keys: Sequence[str]) -> tuple[MapEntry, ...]:
+    """Return an entry for each server whose pod's deadline has passed, by its id and by each hint that cookies bear."""
+    over = overdue_ids(desired)
+    return tuple(
+        MapEntry(key, "1")
+        for one in desired.overdue
+        if one.id in over
+        for key in (str(one.id), *(f"{HINT_PREFIX}{hint(hint_key, one.id)}" for hint_key in hint_keys))
+    )
+
+
+def _check_ids(ids: Sequence[int]) -> None:
     for id_ in ids:
         if not 1 <= id_ <= MAX_SERVER_ID:
             raise InvalidDesired(f"endpoint id {id_}: use 1 to {MAX_SERVER_ID}")
     if len(set(ids)) != len(ids):
         raise InvalidDesired(f"endpoint ids {ids}: each may stand for one endpoint only")
-    return tuple((id_, hint(hint_key, id_)) for id_ in ids)
 
 
 def _check_keys(keys: KeySet) -> None:

@@ -75,6 +75,7 @@ class Cache(Generic[T]):
         self._indices: list[Index[T]] = []
         self._subscribers: list[Subscriber[T]] = []
         self._known = asyncio.Event()
+        self._judged = asyncio.Event()
 
     # Reading
 
@@ -101,6 +102,10 @@ class Cache(Generic[T]):
     async def wait_synced(self) -> None:
         """Wait until the first list is in, or until the kind is known to be absent."""
         await self._known.wait()
+
+    async def wait_judged(self) -> None:
+        """Wait for the same, or until it is known that the kind may not be read: for those who do without it then."""
+        await self._judged.wait()
 
     def index(self, values_of: Callable[[T], Iterable[Hashable]]) -> Index[T]:
         """Return a new index, kept current from now on, of the values that a function finds in an object."""
@@ -184,6 +189,8 @@ class Cache(Generic[T]):
         self.condition, self.message = condition, message
         if self.synced or condition is Condition.ABSENT:
             self._known.set()
+        if self._known.is_set() or condition is Condition.FORBIDDEN:
+            self._judged.set()
 
     def _take(self, item: Listed[T]) -> None:
         entry = self._entries.get(item.key)

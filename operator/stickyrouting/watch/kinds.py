@@ -71,6 +71,24 @@ NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"
 CUSTOM_RESOURCE_DEFINITION = Kind(
     "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", Scope.CLUSTER
 )
+VALIDATING_WEBHOOK_CONFIGURATION = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    Scope.CLUSTER,
+)
+ADMISSION_POLICY = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicies",
+    Scope.CLUSTER,
+)
+ADMISSION_BINDING = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicyBinding",
+    "validatingadmissionpolicybindings",
+    Scope.CLUSTER,
+)
 STICKY_SERVICE = Kind(names.API_VERSION, names.KIND, names.PLURAL)
 
 ALL = (
@@ -92,6 +110,9 @@ ALL = (
     EVENT,
     NETWORK_POLICY,
     CUSTOM_RESOURCE_DEFINITION,
+    VALIDATING_WEBHOOK_CONFIGURATION,
+    ADMISSION_POLICY,
+    ADMISSION_BINDING,
     STICKY_SERVICE,
 )
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in ALL}

@@ -14,7 +14,7 @@ NEWCOMERS: web.AppKey[dict[str, Newcomers]] = web.AppKey("newcomers", dict)
 
 
 def make_app(verifier: Verifier) -> web.Application:
-    """POST /phase/NAME, GET /result, POST /stop (ends the run, answers the result), POST and DELETE
+    """POST /phase/NAME, GET /result, POST /stop (ends the run, answers the result), POST /leave, POST and DELETE
     /newcomers.
     """
     app = web.Application()
@@ -24,6 +24,7 @@ def make_app(verifier: Verifier) -> web.Application:
     app.router.add_post("/phase/{name}", phase)
     app.router.add_get("/result", result)
     app.router.add_post("/stop", stop)
+    app.router.add_post("/leave", leave)
     app.router.add_post("/newcomers", begin_newcomers)
     app.router.add_delete("/newcomers", end_newcomers)
     return app
@@ -48,6 +49,17 @@ async def result(request: web.Request) -> web.Response:
 async def stop(request: web.Request) -> web.Response:
     """End the run; asked twice, it answers the same figures."""
     return web.json_response((await request.app[VERIFIER].stop()).as_json())
+
+
+async def leave(request: web.Request) -> web.Response:
+    """Let ``rate`` sessions per second log out, those on the pods named in ``pod``."""
+    try:
+        rate = float(request.query.get("rate", "10"))
+    except ValueError as error:
+        raise web.HTTPBadRequest(text="rate must be a number\n") from error
+    pods = request.query.getall("pod", [])
+    request.app[VERIFIER].leave(rate, pods)
+    return web.json_response({"rate": rate, "pods": pods})
 
 
 async def begin_newcomers(request: web.Request) -> web.Response:

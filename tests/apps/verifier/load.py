@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -24,6 +25,23 @@ class Visitor:
     session: Session
     browser: aiohttp.ClientSession
     sticky: str | None = None
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Leaving:
+    """How many sessions log out per second, and on which pods (none named: on all). Pure: time comes in."""
+
+    rate: float
+    pods: frozenset[str]
+    due: float
+
+    def takes(self, pod: str, now: float) -> bool:
+        """Say whether a session of a pod is to end now, and count it if so."""
+        if now < self.due or (self.pods and pod not in self.pods):
+            return False
+        self.due = max(self.due, now - 1.0) + 1.0 / self.rate
+        return True
 
 
 class Verifier:
@@ -42,6 +60,9 @@ class Verifier:
         self._idle: deque[Visitor] = deque()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        self._leaving: Leaving | None = None
+        self._ended: dict[str, float] = {}
+        self._ends = 0
 
     async def start(self, phase: str = "births") -> None:
         """Open the pool, make the first sessions and begin to send."""
@@ -66,6 +87,10 @@ class Verifier:
         self.settings = replace(self.settings, targets=targets)
         self._spread.use(targets)
 
+    def leave(self, rate: float, pods: Collection[str] = ()) -> None:
+        """Let ``rate`` sessions per second (0: none) log out from now on; only those on ``pods`` if any are named."""
+        self._leaving = Leaving(rate, frozenset(pods), time.monotonic()) if rate > 0 else None
+
     async def reached(self, verified: int) -> None:
         """Wait until the current phase has ``verified`` checked answers, or the run has stopped or failed."""
         tally = self._tallies[-1]
@@ -79,7 +104,9 @@ class Verifier:
 
     def snapshot(self) -> Result:
         """Figures so far."""
-        return make_result(self._tallies, [visitor.session for visitor in self._visitors], time.monotonic())
+        living = [visitor.session for visitor in self._visitors if not visitor.ended]
+        result = make_result(self._tallies, living, time.monotonic())
+        return replace(result, ended=dict(self._ended), ends=self._ends)
 
     async def stop(self) -> Result:
         """Let requests in flight finish, return the figures; an error of a worker is raised here."""
@@ -129,14 +156,31 @@ class Verifier:
                 await asyncio.sleep(min(wait, 1.0))
             if self._idle and self._may_send():
                 visitor = self._idle.popleft()
-                await self._visit(visitor)
-                self._idle.append(visitor)
+                home = visitor.session.home
+                if home and self._leaving and self._leaving.takes(home.pod, time.monotonic()):
+                    await self._log_out(visitor, home)
+                else:
+                    await self._visit(visitor)
+                if not visitor.ended:
+                    self._idle.append(visitor)
 
     def _may_send(self) -> bool:
         """False once the limit is reached; then the run stops itself."""
         if self.settings.limit and sum(t.requests for t in self._tallies) >= self.settings.limit:
             self._stopping.set()
         return not self._stopping.is_set()
+
+    async def _log_out(self, visitor: Visitor, home: Answer) -> None:
+        """End one session; where it was not answered by its own process it goes on, and is judged there."""
+        try:
+            status, body = await wire.log_out(visitor.browser)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            visitor.session.unsettle()
+            return
+        if status == 200 and body.get("instance") == home.instance:
+            visitor.ended = True
+            self._ends += 1
+            self._ended[home.pod] = time.time()
 
     async def _visit(self, visitor: Visitor) -> None:
         """One request of one session, counted in the phase that it began in."""
@@ -172,6 +216,8 @@ class Verifier:
         if verdict is Verdict.STRAYED:
             await self._check_strayed(tally, session, answer)
             return
+        if verdict is Verdict.MOVED:
+            tally.strayed_rightly(make_sample(session, "lost", answer))
         tally.births += session.home is None
         if verdict in FAULTS:
             tally.violated(make_sample(session, FAULTS[verdict], answer))

@@ -12,7 +12,7 @@ class MalformedError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One answer of the shop: who answered, where a direct probe finds it, how often it answered this
-    session, its cart.
+    session, its cart; whether the proxies told it that the session's pod drained until its deadline.
     """
 
     pod: str
@@ -20,6 +20,7 @@ class Answer:
     address: str
     counter: int
     items: int
+    drained: bool = False
 
 
 class Verdict(Enum):
@@ -27,6 +28,7 @@ class Verdict(Enum):
 
     BORN = auto()  # the first one: the session lives there from now on
     KEPT = auto()  # the session's own process, and it remembers all of it
+    MOVED = auto()  # another process: the deadline of the session's own has passed
     STRAYED = auto()  # another process: a violation if the session's own could serve
     FORGOT = auto()  # the session's own process, but it answered more often than it says: its memory is gone
     REPEATED = (
@@ -38,7 +40,9 @@ def parse_answer(body: Any) -> Answer:
     """Parse the shop's JSON object; raise ``MalformedError`` for anything else."""
     try:
         items = sum(int(n) for n in body["cart"].values())
-        return Answer(body["pod"], body["instance"], body["address"], int(body["counter"]), items)
+        state = str(body.get("state", ""))
+        drained = state.startswith("moved;") and state.endswith(";reason=drained")
+        return Answer(body["pod"], body["instance"], body["address"], int(body["counter"]), items, drained)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedError(f"not an answer of the shop: {str(body)[:120]}") from error
 
@@ -68,7 +72,7 @@ class Session:
         if home is None:
             return Verdict.BORN if answer.counter == 1 and answer.items == 1 else Verdict.REPEATED
         if answer.instance != home.instance:
-            return Verdict.STRAYED
+            return Verdict.MOVED if answer.drained else Verdict.STRAYED
         low = home.counter + 1
         if answer.counter < low or answer.items < home.items + 1:
             return Verdict.FORGOT

@@ -95,7 +95,8 @@ class Figures:
 class Result:
     """A run: totals, its phases in order, and the sessions that live on each pod at the end.
 
-    ``returned`` are those of ``pods`` that came back at least once: what the proxies should count.
+    ``returned`` are those of ``pods`` that came back at least once: what the proxies should count. ``ended`` is when
+    the last session on a pod was ended by its client (wall clock in seconds), ``ends`` how many were.
     """
 
     requests: int
@@ -109,6 +110,8 @@ class Result:
     phases: tuple[Figures, ...]
     pods: dict[str, int]
     returned: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
+    ends: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Plain object for ``json.dumps``."""

@@ -17,6 +17,7 @@ from apps.verifier.settings import Settings, Target
 
 HOST = "shop.test"
 URL = f"http://{HOST}/cart/tea"
+LOGOUT = f"http://{HOST}/logout"
 CLOSE = {"Connection": "close"}
 KEEPALIVE = 15.0
 
@@ -73,7 +74,18 @@ def make_browser(connector: aiohttp.TCPConnector, timeout: float) -> aiohttp.Cli
 
 async def add_item(browser: aiohttp.ClientSession, headers: Mapping[str, str] | None) -> tuple[int, Any]:
     """Put one item into the cart; return status and, for 200, the parsed body, else the text's beginning."""
-    async with browser.post(URL, headers=headers, allow_redirects=False) as response:
+    return await _post(browser, URL, headers)
+
+
+async def log_out(browser: aiohttp.ClientSession) -> tuple[int, Any]:
+    """End the session; return the same."""
+    return await _post(browser, LOGOUT, None)
+
+
+async def _post(
+    browser: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None
+) -> tuple[int, Any]:
+    async with browser.post(url, headers=headers, allow_redirects=False) as response:
         if response.status == 200:
             return 200, await response.json()
         return response.status, (await response.text())[:120]

@@ -28,7 +28,9 @@ class Call:
 
     @property
     def dry_run(self) -> bool:
-        """Whether the call asked to change nothing."""
+        """Whether the call asked to change nothing; a DELETE with a body says so there alone."""
+        if self.verb == "delete" and self.body:
+            return "All" in (self.body.get("dryRun") or ())
         return self.query.get("dryRun") == "All"
 
     @property

@@ -17,6 +17,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "volumeMounts": ("mountPath",),
     "conditions": ("type",),
     "ownerReferences": ("uid",),
+    "webhooks": ("name",),
     "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
 }
 _PORT_KEYS = (("containerPort", "protocol"), ("port", "protocol"))

@@ -13,6 +13,7 @@ from stickyrouting.watch.kinds import ALL, Kind
 
 from .discovery import discover
 from .errors import ApiError, not_found, status_of
+from .eviction import Evictor
 from .faults import Delay, DropBefore, DropReply, Faults, Hang, Refuse
 from .journal import Call, Journal
 from .merge import Manifest
@@ -40,6 +41,7 @@ class ApiServer:
         self.store = Store()
         self.writes = Writes(self.store)
         self.reads = Reads(self.store)
+        self.evictor = Evictor(self.store, self.writes)
         self.journal = Journal()
         self.faults = Faults()
         self.kinds: list[Kind] = list(ALL)
@@ -151,6 +153,8 @@ class ApiServer:
                 raise not_found(target.kind.plural, target.name)
             return web.json_response(found)
         self.admit(call)
+        if (call.verb, call.resource, call.subresource) == ("create", "pods", "eviction"):
+            return web.json_response(await self.evictor.evict(call), status=201)
         return web.json_response(self._write(call, target), status=201 if call.verb == "create" else 200)
 
     def _write(self, call: Call, target: Target) -> Manifest:

@@ -8,6 +8,8 @@ from lab.errors import LabError
 from lab.native.configs import CGROUP
 
 ROOT = Path("/sys/fs/cgroup")
+SHARES = 4096
+"""All pods of all nodes together weigh on the processors as much as four processes of the tests beside them."""
 
 
 def controllers() -> list[Path]:
@@ -19,6 +21,9 @@ def make(name: str) -> None:
     """Make the sub-tree of one machine in every hierarchy; the kubelet refuses to make its own root."""
     for controller in controllers():
         (controller / CGROUP / name).mkdir(parents=True, exist_ok=True)
+    shares = ROOT / "cpu" / CGROUP / "cpu.shares"
+    if shares.is_file():
+        shares.write_text(f"{SHARES}")
     cpuset = ROOT / "cpuset"
     if cpuset.is_dir():
         _fill_cpuset(cpuset, [cpuset / CGROUP, cpuset / CGROUP / name])

@@ -4,6 +4,7 @@ import datetime
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lab.native import (
     faults,
     images,
     machines,
+    metrics,
     network,
     ownership,
     pki,
@@ -120,6 +122,10 @@ class NativeCluster:
         """See Provider."""
         machine = self._require_up()
         faults.apply(ensure_site(self.places, Progress()), machine, fault)
+
+    def metrics(self, progress: Progress) -> AbstractContextManager[None]:
+        """Have CPU and memory of pods served (metrics.k8s.io) while the block runs; raises LabError."""
+        return metrics.serving(ensure_site(self.places, progress), self._require_up(), progress)
 
     def _refuse_foreign(self) -> None:
         holder = ownership.holder()
