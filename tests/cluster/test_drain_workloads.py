@@ -29,6 +29,8 @@ ARGO = "rollouts-pod-template-hash"
 ROLLOUTS = "rollouts.argoproj.io"
 REPLICAS = 3
 VISITORS = 8
+EXACT = 90.0
+"""Seconds until a status tells the exact numbers of a shop at rest: few connections more or less are no news."""
 
 
 async def until_leaving(shop: Shop, pods: set[str]) -> None:
@@ -269,7 +271,7 @@ async def test_a_websocket_whose_session_has_ended_keeps_its_pod_until_it_is_clo
         await until_leaving(shop, {pod})
         await until_drained_from(shop, 1)
         await until("another one to be ready in its place", lambda: _are_ready(shop, 3), 30)
-        await until("the status to tell of its connection", lambda: _has(shop, pod, 0, 1), 20)
+        await until("the status to tell of its connection", lambda: _has(shop, pod, 0, 1), EXACT)
         for number in range(20):
             await socket.send_str(f"still here {number}")
             heard = await socket.receive_json(timeout=5.0)
