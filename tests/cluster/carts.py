@@ -14,6 +14,7 @@ SESSIONS = 24
 
 async def fill_carts(shop: Shop) -> set[str]:
     """Have new sessions, each with something in its cart; return the pods that they are on."""
+    await shop.run("rollout", "status", "deployment/shop-sticky", "--timeout=60s")
     cookie = (await shop.get("stickyservice", "shop"))["status"]["cookieName"]
     async with contextlib.AsyncExitStack() as stack:
         reached = [reaching(shop.world, proxy, PORT_TRAFFIC) for proxy in await shop.proxies()]
@@ -28,7 +29,6 @@ async def fill_carts(shop: Shop) -> set[str]:
 
 async def leave_one_behind(shop: Shop, replicas: int) -> str:
     """Scale down to so many pods from one more; return the one that left its ReplicaSet and waits for its sessions."""
-    await shop.run("rollout", "status", "deployment/shop-sticky", "--timeout=60s")
 
     async def filled() -> bool:
         return await fill_carts(shop) == set(await pods_of(shop))

@@ -78,6 +78,7 @@ class Doors:
 
 @contextlib.asynccontextmanager
 async def entering(shop: Shop) -> AsyncIterator[Doors]:
+    await shop.run("rollout", "status", "deployment/shop-sticky", "--timeout=60s")
     async with contextlib.AsyncExitStack() as stack:
         urls, metrics = [
             [await stack.enter_async_context(reaching(shop.world, pod, port)) for pod in await shop.proxies()]
