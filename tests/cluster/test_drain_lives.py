@@ -85,7 +85,6 @@ async def test_a_scale_down_goes_on_though_the_operator_dies_in_every_write(
     assert broken(result) == []
     assert (result.lost, result.reissued) == (0, 0)
     assert delays.keys() == drains
-    assert min(delays.values()) > 0
     needed = writes(shop, "patch", drains) | writes(shop, "delete", drains) | told(shop)
     assert needed - set(ends) == set()
     after = await pods_of(shop)
@@ -119,7 +118,6 @@ async def test_a_rollout_goes_on_though_the_operator_dies_in_every_write(
     assert broken(result) == []
     assert result.lost == 0
     assert delays.keys() == old
-    assert min(delays.values()) > 0
     after = await pods_of(shop)
     needed = writes(shop, "patch", {*old, *after}) | writes(shop, "delete", old) | told(shop)
     assert needed - set(ends) == set()

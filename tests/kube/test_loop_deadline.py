@@ -10,6 +10,7 @@ from kube.api.selectors import Selector
 from kube.api.server import ApiServer
 from kube.loop_site import Manifest, desired_of, entry, operator, slice_of
 from kube.test_loop_drain import Shop, draining_shop
+from stickyrouting.model.errors import StickyError
 from stickyrouting.model.report import EndpointCount, MapReport
 from stickyrouting.watch.kinds import EVENT, POD, SERVICE
 
@@ -90,8 +91,8 @@ async def test_a_list_that_can_not_be_written_keeps_the_pod_for_ten_seconds_and_
         for _ in range(4):
             try:
                 await shop.turn()
-            except Exception as error:
-                shop.site.trouble.append(error)  # type: ignore[arg-type]
+            except StickyError as error:
+                shop.site.trouble.append(error)
             shop.site.now_ms += 5_000
         assert sorted(shop.pods()) == ["shop-b"]
 

@@ -1,5 +1,7 @@
 """Room: how many pods drain beside the new ones, who goes where more have to, and what is told of it."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -114,13 +116,16 @@ def refused(message: str, reason: str = "FailedCreate") -> ReplicaSet:
     return msgspec.structs.replace(NEW, status=msgspec.convert({"conditions": [condition]}, ControllerStatus))
 
 
-def judged(found: tuple[Pod, ...], *sets: ReplicaSet, **fields: object) -> Verdict:
+def judged(
+    found: tuple[Pod, ...],
+    *sets: ReplicaSet,
+    homeless: dict[str, tuple[str, ...]] | None = None,
+    before: Verdict = DRAINS,
+    **drain: Any,
+) -> Verdict:
     observed = observed_with(found, *sets)
-    homeless = fields.pop("homeless", {})
-    workloads = Workloads(observed.workloads.replica_sets, homeless=homeless)  # type: ignore[arg-type]
-    before = fields.pop("before", DRAINS)
-    spec = make_spec(drain=fields)
-    return with_room(before, spec, msgspec.structs.replace(observed, workloads=workloads))  # type: ignore[arg-type]
+    workloads = Workloads(observed.workloads.replica_sets, homeless=homeless or {})
+    return with_room(before, make_spec(drain=drain), msgspec.structs.replace(observed, workloads=workloads))
 
 
 def test_new_pods_without_a_node_beside_draining_ones_are_named_with_what_to_do() -> None:
@@ -164,7 +169,7 @@ def test_a_rollout_that_waits_at_the_limit_says_so_even_while_nothing_drains() -
     ],
 )  # fmt: skip
 def test_what_is_not_because_of_draining_pods_is_not_told(
-    found: tuple[Pod, ...], sets: tuple[ReplicaSet, ...], fields: dict[str, object]
+    found: tuple[Pod, ...], sets: tuple[ReplicaSet, ...], fields: dict[str, Any]
 ) -> None:
     before = fields.get("before", DRAINS)
     assert judged(found, *sets, **fields) == before
